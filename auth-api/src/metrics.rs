@@ -70,7 +70,8 @@ const QUERIES: [&str; 20] = [
 ];
 
 /// The outcome of a login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LoginOutcome {
     /// A session started.
     Success,
@@ -92,30 +93,12 @@ pub enum LoginOutcome {
 }
 
 impl LoginOutcome {
-    const ALL: [Self; 8] = [
-        Self::Success,
-        Self::BadChallenge,
-        Self::BadSignature,
-        Self::Replayed,
-        Self::Disabled,
-        Self::Malformed,
-        Self::Limited,
-        Self::Unavailable,
-    ];
+    const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::BadChallenge => "bad_challenge",
-            Self::BadSignature => "bad_signature",
-            Self::Replayed => "replayed",
-            Self::Disabled => "disabled",
-            Self::Malformed => "malformed",
-            Self::Limited => "limited",
-            Self::Unavailable => "unavailable",
-        }
+        self.into()
     }
 
     pub(crate) fn count(self) {
@@ -124,7 +107,8 @@ impl LoginOutcome {
 }
 
 /// The outcome of a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RefreshOutcome {
     /// A new pair of tokens was issued.
     Success,
@@ -154,38 +138,12 @@ pub enum RefreshOutcome {
 }
 
 impl RefreshOutcome {
-    const ALL: [Self; 12] = [
-        Self::Success,
-        Self::Retry,
-        Self::Superseded,
-        Self::HungUp,
-        Self::Reuse,
-        Self::Unknown,
-        Self::Forged,
-        Self::Expired,
-        Self::Revoked,
-        Self::Malformed,
-        Self::Limited,
-        Self::Unavailable,
-    ];
+    const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Retry => "retry",
-            Self::Superseded => "superseded",
-            Self::HungUp => "hung_up",
-            Self::Reuse => "reuse",
-            Self::Unknown => "unknown",
-            Self::Forged => "forged",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Malformed => "malformed",
-            Self::Limited => "limited",
-            Self::Unavailable => "unavailable",
-        }
+        self.into()
     }
 
     pub(crate) fn count(self) {
@@ -194,7 +152,8 @@ impl RefreshOutcome {
 }
 
 /// The outcome of a cookie renewal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CookieRenewalOutcome {
     /// The session was extended and has a new token.
     Renewed,
@@ -203,15 +162,12 @@ pub enum CookieRenewalOutcome {
 }
 
 impl CookieRenewalOutcome {
-    const ALL: [Self; 2] = [Self::Renewed, Self::Failed];
+    const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Renewed => "renewed",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 
     pub(crate) fn count(self) {
@@ -472,11 +428,14 @@ fn create_for_stores() {
 }
 
 /// Why a connection of the API port was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Closed {
     /// It had been idle longest, and the port was nearly full.
+    #[strum(serialize = "port_full")]
     Port,
     /// It had been idle longest among the connections of a network that had reached its share.
+    #[strum(serialize = "network_full")]
     Network,
     /// It was new, its network had reached its share, and all other connections of the network had
     /// a request in progress.
@@ -484,14 +443,10 @@ pub(crate) enum Closed {
 }
 
 impl Closed {
-    const ALL: [Self; 3] = [Self::Port, Self::Network, Self::Refused];
+    const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Port => "port_full",
-            Self::Network => "network_full",
-            Self::Refused => "refused",
-        }
+        self.into()
     }
 
     pub(crate) fn count(self, connections: usize) {

@@ -15,6 +15,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sweep = Sweep::new(connect, vec![target]);
     let (progress, _) = tokio::sync::watch::channel(Progress::default());
     let finished = sweep.run(Trigger::Manual, &Stop::never(), &progress).await?;
-    println!("{}: {}", finished.report.outcome.as_str(), finished.report.why);
+    eprintln!("{}: {}", finished.report.outcome.as_str(), finished.report.why);
     std::process::exit(finished.exit.code().into())
 }

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::stop::Signal;
+use crate::stop_reason::StopReason;
+use crate::store::runs::Outcome;
 
 /// The meaning of an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,31 @@ impl Exit {
             Self::Unreachable => 69,
             Self::Misconfigured => 78,
             Self::Stopped(signal) => signal.exit_code(),
+        }
+    }
+}
+
+impl Exit {
+    /// Returns the exit code of a run that was not stopped early. `refused` is the exit code for a
+    /// target that a preflight check or a guard rejected.
+    pub(crate) fn of(outcome: Outcome, refused: Option<Self>, signal: Option<Signal>) -> Self {
+        match outcome {
+            Outcome::Success | Outcome::SkippedLock => Self::Done,
+            Outcome::Partial => refused.unwrap_or(Self::Partly),
+            Outcome::Paused => Self::Partly,
+            Outcome::Failed => refused.unwrap_or(Self::Failed),
+            Outcome::Interrupted => signal.map_or(Self::Failed, Self::Stopped),
+        }
+    }
+}
+
+/// The exit code of a run that could not continue for this reason.
+impl From<&StopReason> for Exit {
+    fn from(reason: &StopReason) -> Self {
+        match reason {
+            StopReason::Pooler | StopReason::Unsafe(_) => Self::Unsafe,
+            StopReason::Held(_) => Self::Partly,
+            _ => Self::Failed,
         }
     }
 }

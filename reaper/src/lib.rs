@@ -3,7 +3,7 @@
 //!
 //! This is the engine of session-reaper as a library. A [`Sweep`] has a database, [`Target`]s and
 //! limits. [`Sweep::check`] runs the preflight checks, [`Sweep::plan`] also counts the rows that
-//! would be deleted, and [`Sweep::run`] deletes them and returns a [`Report`]. An [`Observer`]
+//! would be deleted, and [`Sweep::run`] deletes them and returns a [`RunReport`]. An [`Observer`]
 //! receives measurements, [`Progress`] is published after each chunk, and [`Stop`] ends a run early.
 //! `examples/embed.rs` is a complete program.
 //!
@@ -68,14 +68,17 @@ pub use pass::pace::{LONGEST_REST, PaceLimits};
 pub use plan::{Plan, PlannedReason, PlannedTarget};
 pub use preflight::first_run_guard::FirstRun;
 pub use preflight::{Code, Finding, Level, Rules};
-pub use report::partial_report::{RUNNING, of_killed, partial_report};
+pub use report::partial_report::{of_killed, partial_report};
 pub use report::progress::{Progress, Running, TargetProgress, Waiting};
+pub use report::run_report::{
+    ChunkTimes, ReportedOutcome, ReportedWait, RunReport, TableDetail, TargetReport,
+};
 pub use report::spans::SPANS;
-pub use report::{ChunkTimes, Report, TableDetail, TargetReport};
 pub use run::lock::CLASS as LOCK_CLASS;
 pub use run::remembered::Remembered;
 pub use run::{Finished, Sweep};
 pub use stop::{Signal, Stop, Stopper};
+pub use store::runs::{Outcome, Trigger};
 pub use store::{pause, runs, state};
 pub use target::auth_api::NotAuthApi;
 pub use target::name::{Ident, TableName};

@@ -4,17 +4,19 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use crate::report::Report;
+use crate::report::run_report::RunReport;
 use crate::store::runs::Trigger;
 use crate::target::Target;
 use crate::throttle::ThrottleCause;
 
 /// The outcome of an attempt at a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ChunkOutcome {
     /// The chunk was committed.
     Done,
     /// A timeout was reached. The chunk is retried with fewer rows.
+    #[strum(serialize = "timeout")]
     TimedOut,
     /// The attempt failed, and the chunk is retried.
     Retried,
@@ -24,22 +26,18 @@ pub enum ChunkOutcome {
 
 impl ChunkOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 4] = [Self::Done, Self::TimedOut, Self::Retried, Self::Failed];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::TimedOut => "timeout",
-            Self::Retried => "retried",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 
 /// The result of an attempt to acquire the lock of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LockAttempt {
     /// The lock was acquired.
     Acquired,
@@ -51,16 +49,12 @@ pub enum LockAttempt {
 
 impl LockAttempt {
     /// All results.
-    pub const ALL: [Self; 3] = [Self::Acquired, Self::Busy, Self::Error];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Acquired => "acquired",
-            Self::Busy => "busy",
-            Self::Error => "error",
-        }
+        self.into()
     }
 }
 
@@ -117,7 +111,7 @@ pub trait Observer: Debug + Send + Sync {
     fn lock_held(&self, target: &str, held: bool) {}
 
     /// A run has ended, with any outcome.
-    fn run_ended(&self, instance: &str, trigger: Trigger, report: &Report) {}
+    fn run_ended(&self, instance: &str, trigger: Trigger, report: &RunReport) {}
 }
 
 /// An observer that does nothing.

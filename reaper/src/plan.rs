@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::store::runs;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use tokio_postgres::Error;
 
 use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
@@ -15,6 +14,7 @@ use crate::error::SweepError;
 use crate::preflight::Finding;
 use crate::preflight::first_run_guard::{self, Guard};
 use crate::preflight::table_share::TableShare;
+use crate::report::run_report::RunReport;
 use crate::run::Sweep;
 use crate::run::target_run::TargetRun;
 use crate::sql::{KeyRange, LockWait, PassSql};
@@ -109,6 +109,7 @@ impl Sweep {
         let lost = |error: Error| SweepError::lost(&error);
         let reports =
             runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
+        let reports: Vec<RunReport> = reports.iter().filter_map(RunReport::read).collect();
         let mut targets = Vec::new();
         for target_run in self
             .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
@@ -124,7 +125,7 @@ impl Sweep {
         &self,
         auxiliary: &AuxiliaryConnection,
         target_run: &TargetRun<'_>,
-        reports: &[Value],
+        reports: &[RunReport],
         sql: bool,
     ) -> Result<PlannedTarget, Error> {
         let target = target_run.target;
@@ -182,19 +183,15 @@ impl Sweep {
 
     /// Estimates the duration from the last run that deleted enough rows, or from the measured
     /// default.
-    fn estimate(&self, planned: &mut PlannedTarget, reports: &[Value]) {
+    fn estimate(&self, planned: &mut PlannedTarget, reports: &[RunReport]) {
         let rows = planned.due_rows();
-        let targets = reports.iter().filter_map(|report| report["targets"].as_array()).flatten();
-        let before = targets.filter(|target| target["target"] == planned.target.as_str()).find_map(
-            |target| {
-                let deleted: u64 =
-                    target["deleted"].as_object()?.values().filter_map(Value::as_u64).sum();
-                let (chunks, elapsed_ms) =
-                    (target["chunks"].as_u64()?, target["elapsed_ms"].as_u64()?);
-                (deleted >= MIN_ROWS && chunks > 0).then_some((deleted, chunks, elapsed_ms))
-            },
-        );
-        if let Some((deleted, chunks, elapsed_ms)) = before {
+        let targets = reports.iter().filter_map(|report| report.target(&planned.target));
+        let mut before = targets.filter_map(|target| {
+            let deleted = target.deleted_rows();
+            let enough = deleted >= MIN_ROWS && target.chunks > 0;
+            enough.then_some((deleted, target.chunks, target.elapsed_ms?))
+        });
+        if let Some((deleted, chunks, elapsed_ms)) = before.next() {
             planned.chunks = (rows * chunks).div_ceil(deleted);
             planned.estimated_ms = rows.saturating_mul(elapsed_ms) / deleted;
             planned.estimated_by = "history";

@@ -1,120 +1,22 @@
-//! What a run did and why it ended: the object that `run --output json` prints and that is stored
-//! in `reaper_runs.report`.
+//! The results of a run and of its targets, and how the outcome of a run follows from those of its
+//! targets. [`run_report`] is the report itself.
 
 pub(crate) mod partial_report;
 pub(crate) mod progress;
+pub(crate) mod run_report;
 pub(crate) mod spans;
 
 use std::time::Duration;
 
+use crate::report::run_report::{ChunkTimes, TableDetail, TargetReport};
 use crate::store::runs::Outcome;
-use chrono::{DateTime, Utc};
-use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
-use uuid::Uuid;
 
 use crate::backlog::Backlog;
 use crate::stop_reason::StopReason;
 use crate::time::milliseconds;
 
-/// The report of a run. The names and the order of the fields are a stable interface.
-///
-/// # The outcome of a run
-///
-/// 1. `interrupted` if a signal ended the work on a target. Only these targets are named in `why`.
-/// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
-///    connected through a transaction-pooling proxy), or if at least one target failed and none was
-///    completed or partially processed. A target that another reaper has locked does not count as
-///    completed.
-/// 3. `partial` if a target failed and another was completed or partially processed, or if a limit
-///    or the maximum wait of a throttle was reached with due rows left.
-/// 4. `paused` if a pause lasted longer than the maximum wait.
-/// 5. `skipped_lock` if another reaper holds the locks of all targets.
-/// 6. `success` otherwise: all rows that could be deleted were deleted. Locked rows, and targets
-///    that another reaper has locked, do not change this outcome; `why` mentions them.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The id of the row in `reaper_runs`.
-    pub run_id: Uuid,
-    /// The outcome, as described above.
-    #[serde(serialize_with = "outcome_name")]
-    pub outcome: Outcome,
-    /// A description of the outcome. Never empty.
-    pub why: String,
-    /// When the run began, by the database's clock. Due rows are determined relative to this time.
-    pub started_at: DateTime<Utc>,
-    /// The elapsed time, in milliseconds.
-    pub elapsed_ms: u64,
-    /// The targets, in the order in which they were processed.
-    pub targets: Vec<TargetReport>,
-}
-
-/// The report of one target.
-#[derive(Clone, Debug, Serialize)]
-pub struct TargetReport {
-    /// The name of the target.
-    pub target: String,
-    /// `success`, `partial` (a limit was reached with due rows left, or a throttle lasted too
-    /// long), `paused`, `skipped_lock`, `failed` or `interrupted`.
-    #[serde(serialize_with = "outcome_name")]
-    pub outcome: Outcome,
-    /// A description of the outcome. Never empty.
-    pub why: String,
-    /// The number of rows deleted for each reason. A row that was due for several reasons is
-    /// counted for the first one.
-    #[serde(serialize_with = "as_map")]
-    pub deleted: Vec<(String, u64)>,
-    /// The number of transactions that found due rows.
-    pub chunks: u64,
-    /// The number of due rows that were skipped because they were locked. Some of them may have
-    /// been deleted at the retry.
-    pub skipped_locked: u64,
-    /// The number of due rows that were left after the run, including locked rows.
-    pub remaining: u64,
-    /// Whether more than `remaining` rows are left, because counting stopped at its cap.
-    pub remaining_capped: bool,
-    /// The elapsed time, in milliseconds.
-    pub elapsed_ms: u64,
-    /// The durations of its chunks. Omitted if there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chunk_ms: Option<ChunkTimes>,
-    /// The number of rows that were deleted from the target's `children`. Omitted for a target
-    /// without children.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub children: Option<u64>,
-    /// The tables of the target whose outcome differs from its own. Omitted if there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub detail: Vec<TableDetail>,
-    /// Tables from which ON DELETE CASCADE may have deleted rows that were not due: tables of this
-    /// target or of another one. These rows are not counted. Omitted if there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub uncounted_cascades: Vec<String>,
-    /// The codes of the unsafe findings that were overridden. Omitted if there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub forced: Vec<&'static str>,
-}
-
-/// One table of a target, such as a partition.
-#[derive(Clone, Debug, Serialize)]
-pub struct TableDetail {
-    /// The schema-qualified name of the table.
-    pub table: String,
-    /// `skipped_lock` if another reaper has locked the table or the target's children.
-    #[serde(serialize_with = "outcome_name")]
-    pub outcome: Outcome,
-}
-
 /// The maximum number of tables that a report names.
 const NAMED: usize = 100;
-
-/// The durations of a target's chunks, in milliseconds, from the probe to the commit.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct ChunkTimes {
-    /// The mean duration.
-    pub mean: f64,
-    /// The longest duration.
-    pub max: f64,
-}
 
 impl ChunkTimes {
     fn new(chunks: u64, total: Duration, longest: Duration) -> Option<Self> {
@@ -149,7 +51,7 @@ impl TargetReport {
         let detail = worked
             .busy
             .into_iter()
-            .map(|table| TableDetail { table, outcome: Outcome::SkippedLock });
+            .map(|table| TableDetail { table, outcome: Outcome::SkippedLock.into() });
         let deleted = worked.deleted.iter().map(|(_, rows)| rows).sum();
         let done = || (Outcome::Success, why_done(deleted, backlog));
         let (outcome, why) = match worked.ended {
@@ -166,38 +68,24 @@ impl TargetReport {
         };
         Self {
             target: worked.target,
-            outcome,
+            outcome: outcome.into(),
             why,
             deleted: worked.deleted,
             chunks: worked.chunks,
             skipped_locked: worked.skipped_locked,
-            remaining,
-            remaining_capped: backlog.capped,
-            elapsed_ms: milliseconds(worked.elapsed),
+            remaining: Some(remaining),
+            remaining_capped: Some(backlog.capped),
+            elapsed_ms: Some(milliseconds(worked.elapsed)),
             chunk_ms: ChunkTimes::new(worked.chunks, worked.chunk_time, worked.longest_chunk),
             children: worked.children,
             detail: detail.take(NAMED).collect(),
             uncounted_cascades: worked.uncounted_cascades,
-            forced: worked.forced,
+            forced: worked.forced.iter().map(|code| (*code).to_owned()).collect(),
         }
     }
-
-    /// Returns the number of rows deleted for all reasons.
-    #[must_use]
-    pub fn deleted_rows(&self) -> u64 {
-        self.deleted.iter().map(|(_, rows)| rows).sum()
-    }
 }
 
-impl Report {
-    /// Returns the number of rows deleted from all targets.
-    #[must_use]
-    pub fn deleted_rows(&self) -> u64 {
-        self.targets.iter().map(TargetReport::deleted_rows).sum()
-    }
-}
-
-/// Derives the outcome of a run from those of its targets. See [`Report`] for the rules.
+/// Derives the outcome of a run from those of its targets. See [`RunReport`] for the rules.
 pub(crate) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
     let of = |outcome: Outcome| targets.iter().filter(move |target| target.outcome == outcome);
     let some = |outcome| of(outcome).next().is_some();
@@ -220,10 +108,10 @@ pub(crate) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
         let outcome = if some(Outcome::Success) { Outcome::Success } else { Outcome::SkippedLock };
         (outcome, reasons(Outcome::SkippedLock))
     } else {
-        let remaining: u64 = targets.iter().map(|target| target.remaining).sum();
+        let remaining: u64 = targets.iter().filter_map(|target| target.remaining).sum();
         let backlog = Backlog {
             rows: vec![remaining],
-            capped: targets.iter().any(|target| target.remaining_capped),
+            capped: targets.iter().any(|target| target.remaining_capped == Some(true)),
             ..Backlog::default()
         };
         (Outcome::Success, why_done(targets.iter().map(TargetReport::deleted_rows).sum(), &backlog))
@@ -261,23 +149,11 @@ fn why_done(deleted: u64, backlog: &Backlog) -> String {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn outcome_name<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(outcome.as_str())
-}
-
-fn as_map<S: Serializer>(entries: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(entries.len()))?;
-    for (name, rows) in entries {
-        map.serialize_entry(name, rows)?;
-    }
-    map.end()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pass::budget::BudgetLimit;
+    use crate::report::run_report::RunReport;
     use crate::stop::Signal;
 
     fn target(ended: Result<(), StopReason>, remaining: u64) -> TargetReport {
@@ -346,13 +222,12 @@ mod tests {
     #[test]
     fn field_names_and_order_are_stable() {
         let (outcome, why) = conclude(&[target(Ok(()), 0)]);
-        let report = Report {
-            run_id: Uuid::nil(),
-            outcome,
+        let report = RunReport {
+            outcome: outcome.into(),
             why,
-            started_at: DateTime::UNIX_EPOCH,
             elapsed_ms: 7,
             targets: vec![target(Ok(()), 0)],
+            ..RunReport::default()
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),

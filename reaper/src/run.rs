@@ -31,9 +31,10 @@ use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
 use crate::preflight::first_run_guard::FirstRun;
 use crate::preflight::{self, Rules};
+use crate::report::conclude;
 use crate::report::progress::{Progress, Running};
+use crate::report::run_report::{RunReport, TargetReport};
 use crate::report::spans;
-use crate::report::{Report, TargetReport, conclude};
 use crate::run::remembered::Remembered;
 use crate::run::run_record::{END_TRIES, History};
 use crate::run::target_run::TargetRun;
@@ -82,7 +83,7 @@ pub struct Sweep {
 #[derive(Debug)]
 pub struct Finished {
     /// The report of the run.
-    pub report: Report,
+    pub report: RunReport,
     /// The exit code for the process.
     pub exit: Exit,
 }
@@ -206,11 +207,7 @@ impl Sweep {
         let (report, exit) = concluded(&new, began, targets, through, refused, stop);
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         if let Some(history) = history {
-            let written = serde_json::to_value(&report).unwrap_or_default();
-            auxiliary
-                .deadline
-                .with(END_TRIES + 1, history.end(&auxiliary.client, report.outcome, &written))
-                .await;
+            auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, &report)).await;
         }
         auxiliary.let_go().await;
         log_end(&report);
@@ -499,7 +496,7 @@ fn refused(target_runs: &[TargetRun<'_>]) -> Option<Exit> {
         || target_runs.iter().filter_map(|target_run| target_run.ended.as_ref()?.as_ref().err());
     let is_unsafe = |reason: &&StopReason| matches!(reason, StopReason::Unsafe(_));
     let is_held = |reason: &&StopReason| matches!(reason, StopReason::Held(_));
-    reasons().find(is_unsafe).or_else(|| reasons().find(is_held)).map(StopReason::exit)
+    reasons().find(is_unsafe).or_else(|| reasons().find(is_held)).map(Exit::from)
 }
 
 fn concluded(
@@ -509,34 +506,36 @@ fn concluded(
     through: Result<(), StopReason>,
     refused: Option<Exit>,
     stop: &Stop,
-) -> (Report, Exit) {
-    let broken = through.as_ref().err().map(StopReason::exit);
+) -> (RunReport, Exit) {
+    let broken = through.as_ref().err().map(Exit::from);
     let (outcome, why) = match through {
         Err(reason) => (Outcome::Failed, reason.to_string()),
         Ok(()) => conclude(&targets),
     };
-    let exit = broken.unwrap_or(match outcome {
-        Outcome::Success | Outcome::SkippedLock => Exit::Done,
-        Outcome::Partial => refused.unwrap_or(Exit::Partly),
-        Outcome::Paused => Exit::Partly,
-        Outcome::Failed => refused.unwrap_or(Exit::Failed),
-        Outcome::Interrupted => stop.requested().map_or(Exit::Failed, Exit::Stopped),
-    });
-    let (run_id, started_at, elapsed) = (run.id.0, run.started_at, began.elapsed());
-    (Report { run_id, outcome, why, started_at, elapsed_ms: milliseconds(elapsed), targets }, exit)
+    let exit = broken.unwrap_or_else(|| Exit::of(outcome, refused, stop.requested()));
+    let report = RunReport {
+        run_id: run.id.0,
+        outcome: outcome.into(),
+        why,
+        started_at: run.started_at,
+        elapsed_ms: milliseconds(began.elapsed()),
+        targets,
+        ..RunReport::default()
+    };
+    (report, exit)
 }
 
-fn log_end(report: &Report) {
+fn log_end(report: &RunReport) {
     let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
     let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
-    match report.outcome {
-        Outcome::Failed => {
+    match report.outcome.ended() {
+        Some(Outcome::Failed) => {
             tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
-        Outcome::Partial => {
+        Some(Outcome::Partial) => {
             tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
-        Outcome::Success | Outcome::SkippedLock | Outcome::Paused | Outcome::Interrupted => {
+        _ => {
             tracing::info!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
         }
     }

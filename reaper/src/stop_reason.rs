@@ -5,7 +5,6 @@ use std::fmt;
 use crate::store::runs::Outcome;
 
 use crate::connection::db_error::DbError;
-use crate::exit::Exit;
 use crate::pass::budget::BudgetLimit;
 use crate::stop::Signal;
 use crate::throttle::{ThrottleCause, ThrottleReason};
@@ -55,15 +54,6 @@ impl StopReason {
             | Self::Pooler
             | Self::Unsafe(_)
             | Self::Held(_) => Outcome::Failed,
-        }
-    }
-
-    /// The exit code of a run that could not continue for this reason.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Pooler | Self::Unsafe(_) => Exit::Unsafe,
-            Self::Held(_) => Exit::Partly,
-            _ => Exit::Failed,
         }
     }
 

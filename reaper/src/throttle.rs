@@ -20,7 +20,8 @@ use replicas::Replicas;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The cause of a wait: the closed set of values of the metrics' label `cause`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ThrottleCause {
     /// The rest after each chunk.
     DutyCycle,
@@ -38,20 +39,12 @@ pub enum ThrottleCause {
 
 impl ThrottleCause {
     /// All causes, for metrics that are created at startup.
-    pub const ALL: [Self; 6] =
-        [Self::DutyCycle, Self::ReplicaLag, Self::Busy, Self::Vacuum, Self::Query, Self::Pause];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the name in labels, reports and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DutyCycle => "duty_cycle",
-            Self::ReplicaLag => "replica_lag",
-            Self::Busy => "busy",
-            Self::Vacuum => "vacuum",
-            Self::Query => "query",
-            Self::Pause => "pause",
-        }
+        self.into()
     }
 
     /// Whether the cause affects only one target, so that other targets can be processed in the

@@ -23,7 +23,8 @@ use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
 
 /// Why a session was revoked: the possible values of `sessions.revoked_reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RevokedReason {
     /// The owner logged out.
     Logout,
@@ -45,30 +46,12 @@ pub enum RevokedReason {
 
 impl RevokedReason {
     /// All reasons, for metrics that are created at startup.
-    pub const ALL: [Self; 8] = [
-        Self::Logout,
-        Self::User,
-        Self::Admin,
-        Self::Limit,
-        Self::Reuse,
-        Self::Superseded,
-        Self::Disabled,
-        Self::Client,
-    ];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::User => "user",
-            Self::Admin => "admin",
-            Self::Limit => "limit",
-            Self::Reuse => "reuse",
-            Self::Superseded => "superseded",
-            Self::Disabled => "disabled",
-            Self::Client => "client",
-        }
+        self.into()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reaper::runs::Trigger;
-use reaper::{ChunkOutcome, LockAttempt, Observer, Report, Target, ThrottleCause};
+use reaper::{ChunkOutcome, LockAttempt, Observer, RunReport, Target, ThrottleCause};
 
 use crate::{metrics, recent_runs, watchdog};
 
@@ -71,11 +71,13 @@ impl Observer for ProcessObserver {
         metrics::lock_held(target, held);
     }
 
-    fn run_ended(&self, instance: &str, trigger: Trigger, report: &Report) {
+    fn run_ended(&self, instance: &str, trigger: Trigger, report: &RunReport) {
         let deleted =
             report.targets.iter().map(|target| (target.target.as_str(), target.deleted_rows()));
         let elapsed = Duration::from_millis(report.elapsed_ms);
-        metrics::run_ended(report.outcome, elapsed, deleted);
+        if let Some(outcome) = report.outcome.ended() {
+            metrics::run_ended(outcome, elapsed, deleted);
+        }
         recent_runs::keep_run(instance, trigger, report);
     }
 }

@@ -9,10 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reaper::runs::{Outcome, RunId, Trigger};
-use serde_json::Value;
 
 use crate::clock;
-use reaper::{BacklogSample, Report, Target, time};
+use reaper::{BacklogSample, RunReport, Target, time};
 
 /// Maximum number of runs: several days with a run every 15 minutes, a few hundred kilobytes.
 const RUNS: usize = 500;
@@ -28,7 +27,7 @@ pub struct Ran {
     /// What triggered the run.
     pub trigger: Trigger,
     /// The report of the run.
-    pub report: Value,
+    pub report: RunReport,
     /// The time, by the clock of this host.
     pub finished_at: DateTime<Utc>,
 }
@@ -60,9 +59,13 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
 }
 
 /// Keeps the report of a run.
-pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
-    let report = serde_json::to_value(report).unwrap_or_default();
-    let ran = Ran { instance: instance.to_owned(), trigger, report, finished_at: clock::now() };
+pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &RunReport) {
+    let ran = Ran {
+        instance: instance.to_owned(),
+        trigger,
+        report: report.clone(),
+        finished_at: clock::now(),
+    };
     with(|recent_runs| {
         recent_runs.runs.push_front(ran);
         recent_runs.runs.truncate(RUNS);
@@ -71,13 +74,12 @@ pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &Report) {
 
 /// Keeps a run that could not start.
 pub(crate) fn keep_failure(instance: &str, why: &str) {
-    let report = Report {
+    let report = RunReport {
         run_id: RunId::generate().0,
-        outcome: Outcome::Failed,
+        outcome: Outcome::Failed.into(),
         why: why.to_owned(),
         started_at: clock::now(),
-        elapsed_ms: 0,
-        targets: Vec::new(),
+        ..RunReport::default()
     };
     keep_run(instance, Trigger::Schedule, &report);
 }

@@ -11,7 +11,6 @@ mod run;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::registration::Registration;
 use reaper::BacklogSnapshot;
@@ -120,9 +119,4 @@ impl Status {
         self.waiting = self.runs.iter().filter_map(RunStatus::waits).collect();
         (self.health, self.summary) = judge::judge(self);
     }
-}
-
-/// Returns a string that may be absent.
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
 }

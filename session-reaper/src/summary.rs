@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use reaper::{Report, TargetReport};
+use reaper::{RunReport, TargetReport};
 
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
@@ -13,7 +13,7 @@ const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
 
 /// Returns the whole summary, with a trailing newline.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &RunReport) -> String {
     let rows: Vec<Vec<String>> = report.targets.iter().flat_map(target_rows).collect();
     let mut text = columns(HEAD, WORDS, &rows);
     // Writing to a `String` cannot fail.
@@ -51,13 +51,16 @@ pub(crate) fn columns<const N: usize>(
 
 /// Returns one line per reason. The first line also contains the values of the whole target.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
-    let remaining =
-        format!("{}{}", grouped(target.remaining), if target.remaining_capped { "+" } else { "" });
+    let remaining = format!(
+        "{}{}",
+        grouped(target.remaining.unwrap_or(0)),
+        if target.remaining_capped == Some(true) { "+" } else { "" }
+    );
     let of_target = [
         grouped(target.chunks),
         grouped(target.skipped_locked),
         remaining,
-        time(target.elapsed_ms),
+        time(target.elapsed_ms.unwrap_or(0)),
         target.outcome.as_str().to_owned(),
     ];
     let line = |(index, (reason, deleted)): (usize, &(String, u64))| {

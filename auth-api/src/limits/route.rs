@@ -1,39 +1,39 @@
 /// A rate-limited route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Route {
     /// POST /auth/challenge
+    #[strum(serialize = "/auth/challenge")]
     Challenge,
     /// POST /auth/login
+    #[strum(serialize = "/auth/login")]
     Login,
     /// POST /auth/refresh
+    #[strum(serialize = "/auth/refresh")]
     Refresh,
     /// POST /oauth/introspect from a client that is not authenticated
+    #[strum(serialize = "/oauth/introspect")]
     Introspect,
     /// POST /oauth/revoke from a client that is not authenticated
+    #[strum(serialize = "/oauth/revoke")]
     Revoke,
     /// POST /auth/logout
+    #[strum(serialize = "/auth/logout")]
     Logout,
     /// GET /auth/session
+    #[strum(serialize = "/auth/session")]
     Session,
     /// GET and DELETE /auth/sessions
+    #[strum(serialize = "/auth/sessions")]
     Sessions,
     /// DELETE /auth/sessions/{id}
+    #[strum(serialize = "/auth/sessions/{id}")]
     OneSession,
 }
 
 impl Route {
     /// All routes.
-    pub const ALL: [Self; 9] = [
-        Self::Challenge,
-        Self::Login,
-        Self::Refresh,
-        Self::Introspect,
-        Self::Revoke,
-        Self::Logout,
-        Self::Session,
-        Self::Sessions,
-        Self::OneSession,
-    ];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The routes whose requests all processes count together.
     pub(super) const SHARED: [Self; 5] =
@@ -42,24 +42,14 @@ impl Route {
     /// Returns the template of the route, as the other metrics contain it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Challenge => "/auth/challenge",
-            Self::Login => "/auth/login",
-            Self::Refresh => "/auth/refresh",
-            Self::Introspect => "/oauth/introspect",
-            Self::Revoke => "/oauth/revoke",
-            Self::Logout => "/auth/logout",
-            Self::Session => "/auth/session",
-            Self::Sessions => "/auth/sessions",
-            Self::OneSession => "/auth/sessions/{id}",
-        }
+        self.into()
     }
 
     /// Returns the scopes that its requests are counted by.
     #[must_use]
     pub fn scopes(self) -> &'static [Scope] {
         match self {
-            Self::Login => &Scope::ALL,
+            Self::Login => Scope::ALL,
             Self::Refresh | Self::Logout | Self::Session | Self::Sessions | Self::OneSession => {
                 &[Scope::Ip, Scope::Address]
             }
@@ -73,7 +63,8 @@ impl Route {
 }
 
 /// What a request is counted by, as a label in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// The network that the request comes from: an IPv4 address, or the /64, the /56, and the /48
     /// of an IPv6 address.
@@ -87,15 +78,11 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 3] = [Self::Ip, Self::Address, Self::NewAccounts];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ip => "ip",
-            Self::Address => "address",
-            Self::NewAccounts => "new_accounts",
-        }
+        self.into()
     }
 }

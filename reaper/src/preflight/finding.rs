@@ -15,7 +15,8 @@ pub enum Level {
 }
 
 /// The kind of a finding. The names are part of the output format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 #[allow(missing_docs, reason = "docs/check.md describes each code and its remedy")]
 pub enum Code {
     // The server.
@@ -65,96 +66,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 41] = [
-        Self::Pooler,
-        Self::Replica,
-        Self::ReadOnly,
-        Self::OldServer,
-        Self::ForeignHistory,
-        Self::NoTable,
-        Self::Unfit,
-        Self::ConditionRefused,
-        Self::ForeignCondition,
-        Self::Locked,
-        Self::NearlyAll,
-        Self::UnusualShare,
-        Self::Ancient,
-        Self::NoIndex,
-        Self::InvalidIndex,
-        Self::PartialIndex,
-        Self::GroupNotIndexed,
-        Self::ForeignKeyNotIndexed,
-        Self::ChildNotIndexed,
-        Self::SelfCascade,
-        Self::SequentialScan,
-        Self::UnboundedIndexScan,
-        Self::Sort,
-        Self::OtherIndex,
-        Self::PrivilegeMissing,
-        Self::RowSecurity,
-        Self::ForeignKeyHolds,
-        Self::LargeCascade,
-        Self::CascadeNotDue,
-        Self::DeleteTrigger,
-        Self::ForeignTrigger,
-        Self::OpenSchema,
-        Self::AutovacuumOff,
-        Self::VacuumHeldBack,
-        Self::ReplicasHidden,
-        Self::PlanUnseen,
-        Self::IndexWithoutKey,
-        Self::NoKey,
-        Self::Condition,
-        Self::Cascade,
-        Self::SparePrivilege,
-    ];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the name of the code in reports and documentation.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pooler => "pooler",
-            Self::Replica => "replica",
-            Self::ReadOnly => "read-only",
-            Self::OldServer => "old-server",
-            Self::ForeignHistory => "foreign-history",
-            Self::OpenSchema => "open-schema",
-            Self::NoTable => "no-table",
-            Self::Unfit => "unfit",
-            Self::ConditionRefused => "condition-refused",
-            Self::ForeignCondition => "foreign-condition",
-            Self::Locked => "locked",
-            Self::NearlyAll => "nearly-all",
-            Self::UnusualShare => "unusual-share",
-            Self::Ancient => "ancient",
-            Self::NoIndex => "no-index",
-            Self::InvalidIndex => "invalid-index",
-            Self::PartialIndex => "partial-index",
-            Self::GroupNotIndexed => "group-not-indexed",
-            Self::ForeignKeyNotIndexed => "foreign-key-not-indexed",
-            Self::ChildNotIndexed => "child-not-indexed",
-            Self::SelfCascade => "self-cascade",
-            Self::SequentialScan => "sequential-scan",
-            Self::UnboundedIndexScan => "unbounded-index-scan",
-            Self::Sort => "sort",
-            Self::OtherIndex => "other-index",
-            Self::PrivilegeMissing => "privilege-missing",
-            Self::RowSecurity => "row-security",
-            Self::ForeignKeyHolds => "foreign-key-holds",
-            Self::LargeCascade => "large-cascade",
-            Self::CascadeNotDue => "cascade-not-due",
-            Self::DeleteTrigger => "delete-trigger",
-            Self::ForeignTrigger => "foreign-trigger",
-            Self::AutovacuumOff => "autovacuum-off",
-            Self::VacuumHeldBack => "vacuum-held-back",
-            Self::ReplicasHidden => "replicas-hidden",
-            Self::PlanUnseen => "plan-unseen",
-            Self::IndexWithoutKey => "index-without-key",
-            Self::NoKey => "no-key",
-            Self::Condition => "condition",
-            Self::Cascade => "cascade",
-            Self::SparePrivilege => "spare-privilege",
-        }
+        self.into()
     }
 
     /// Returns the severity of findings with this code.

@@ -1,37 +1,34 @@
-//! The report of a run that has not ended: the object of [`crate::report`] as stored in
-//! `reaper_runs.report` while the run is active, and as shown on the status page.
+//! The report of a run that has not ended, as stored in `reaper_runs.report` while the run is active
+//! and as shown on the status page, and the report of a run that was killed.
 
 use std::time::Duration;
 
+use super::progress::{Progress, TargetProgress};
+use super::run_report::{ReportedOutcome, ReportedWait, RunReport, TargetReport};
 use crate::store::runs::{Outcome, Run};
-use serde_json::{Map, Value, json};
-
-use crate::report::progress::{Progress, TargetProgress, Waiting};
 use crate::time::{self, milliseconds};
-
-/// The `outcome` of a run or a target that has not ended.
-pub const RUNNING: &str = "running";
 
 /// Returns the report of the active run, or `None` if no run is active. Omits the fields that are
 /// known only at the end: the remaining rows and the duration of each target. `due` is the number
 /// of due rows of all targets, counted at the start of the run.
 #[must_use]
-pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<Value> {
+pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<RunReport> {
     let run = progress.run?;
-    let mut report = json!({
-        "run_id": run.id.0,
-        "outcome": RUNNING,
-        "why": why(progress),
-        "started_at": run.started_at,
-        "elapsed_ms": milliseconds(elapsed),
-        "targets": progress.targets.iter().map(target).collect::<Vec<_>>(),
-        "due": progress.due,
-        "due_capped": progress.due_capped,
-    });
-    if let Some(waiting) = &progress.waiting {
-        report["waiting"] = wait(waiting);
-    }
-    Some(report)
+    Some(RunReport {
+        run_id: run.id.0,
+        outcome: ReportedOutcome::Running,
+        why: why(progress),
+        started_at: run.started_at,
+        elapsed_ms: milliseconds(elapsed),
+        targets: progress.targets.iter().map(target).collect(),
+        due: Some(progress.due),
+        due_capped: Some(progress.due_capped),
+        waiting: progress.waiting.as_ref().map(|waiting| ReportedWait {
+            cause: waiting.cause.as_str().to_owned(),
+            why: waiting.why.clone(),
+            since: Some(waiting.since),
+        }),
+    })
 }
 
 fn why(progress: &Progress) -> String {
@@ -47,49 +44,47 @@ fn why(progress: &Progress) -> String {
     }
 }
 
-fn target(target: &TargetProgress) -> Value {
-    let running = (RUNNING.to_owned(), format!("deleting from {}", target.target));
-    let ended =
-        target.ended.as_ref().map(|(outcome, why)| (outcome.as_str().to_owned(), why.clone()));
-    let (outcome, why) = ended.unwrap_or(running);
-    let deleted: Map<String, Value> =
-        target.deleted.iter().map(|(reason, rows)| (reason.clone(), (*rows).into())).collect();
-    json!({
-        "target": target.target,
-        "outcome": outcome,
-        "why": why,
-        "deleted": deleted,
-        "chunks": target.chunks,
-        "skipped_locked": target.skipped_locked,
-    })
-}
-
-fn wait(waiting: &Waiting) -> Value {
-    json!({"cause": waiting.cause.as_str(), "why": waiting.why, "since": waiting.since})
+fn target(target: &TargetProgress) -> TargetReport {
+    let (outcome, why) = match &target.ended {
+        Some((outcome, why)) => ((*outcome).into(), why.clone()),
+        None => (ReportedOutcome::Running, format!("deleting from {}", target.target)),
+    };
+    TargetReport {
+        target: target.target.clone(),
+        outcome,
+        why,
+        deleted: target.deleted.clone(),
+        chunks: target.chunks,
+        skipped_locked: target.skipped_locked,
+        ..TargetReport::default()
+    }
 }
 
 /// Returns the last stored report of a run that was killed, or a minimal one if none was stored.
 /// The run may have deleted more rows than the report contains.
 #[must_use]
-pub fn of_killed(run: &Run) -> Value {
-    let seen = time::text(run.heartbeat_at);
-    let why = format!("killed, or cut off from the database; last heartbeat at {seen}");
-    let elapsed = (run.heartbeat_at - run.started_at).to_std().unwrap_or_default();
-    let mut report = run.report.clone().filter(Value::is_object).unwrap_or_else(
-        || json!({"run_id": run.id.0, "started_at": run.started_at, "targets": []}),
+pub fn of_killed(run: &Run) -> RunReport {
+    let why = format!(
+        "killed, or cut off from the database; last heartbeat at {}",
+        time::text(run.heartbeat_at)
     );
-    let interrupted = Value::from(Outcome::Interrupted.as_str());
-    report["outcome"] = interrupted.clone();
-    report["why"] = why.clone().into();
-    report["elapsed_ms"] = milliseconds(elapsed).into();
-    if let Some(report) = report.as_object_mut() {
-        report.remove("waiting");
-    }
-    for target in report["targets"].as_array_mut().into_iter().flatten() {
-        if target["outcome"] == RUNNING {
-            target["outcome"] = interrupted.clone();
-            target["why"] = why.clone().into();
+    let elapsed = (run.heartbeat_at - run.started_at).to_std().unwrap_or_default();
+    let stored = run.report.as_ref().and_then(RunReport::read);
+    let mut report = stored.unwrap_or_else(|| RunReport {
+        run_id: run.id.0,
+        started_at: run.started_at,
+        ..RunReport::default()
+    });
+    for target in &mut report.targets {
+        if target.outcome == ReportedOutcome::Running {
+            (target.outcome, target.why) = (Outcome::Interrupted.into(), why.clone());
         }
     }
-    report
+    RunReport {
+        outcome: Outcome::Interrupted.into(),
+        why,
+        elapsed_ms: milliseconds(elapsed),
+        waiting: None,
+        ..report
+    }
 }

@@ -7,7 +7,7 @@ use tracing::field::{Empty, display};
 
 use crate::connection::db_error::DbError;
 use crate::error::SweepError;
-use crate::report::Report;
+use crate::report::run_report::RunReport;
 use crate::stop_reason::StopReason;
 
 /// The tracing target of all spans, by which a subscriber distinguishes them from events.
@@ -28,14 +28,15 @@ pub(crate) fn run(trigger: Trigger, instance: &str) -> Span {
     )
 }
 
-pub(crate) fn run_ended(span: &Span, ended: Result<&Report, &SweepError>) {
+pub(crate) fn run_ended(span: &Span, ended: Result<&RunReport, &SweepError>) {
     if span.is_disabled() {
         return;
     }
     match ended {
         Ok(report) => {
             span.record("run_id", display(report.run_id)).record("rows", report.deleted_rows());
-            conclude(span, report.outcome, Some(&report.why));
+            let failed = report.outcome == Outcome::Failed;
+            record(span, report.outcome.as_str(), Some(&report.why), failed);
         }
         Err(error) => conclude(span, Outcome::Failed, Some(&error.to_string())),
     }

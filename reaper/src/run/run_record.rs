@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::store::own_tables::OwnTables;
-use crate::store::runs::{self, NewRun, Outcome, RunId};
+use crate::store::runs::{self, NewRun, RunId};
 use pg::error_text::chain;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -16,6 +15,7 @@ use tokio_postgres::{Client, Error};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::report::partial_report::{of_killed, partial_report};
 use crate::report::progress::Progress;
+use crate::report::run_report::RunReport;
 use crate::run::remembered::Remembered;
 
 /// The shortest interval between two heartbeats of a run that makes progress. A heartbeat is one
@@ -84,10 +84,11 @@ impl History {
 
     /// Writes the outcome of the run. A row without an end means that the run was killed, so this
     /// method retries if the row is locked for a short time.
-    pub(crate) async fn end(self, client: &Client, outcome: Outcome, report: &Value) {
+    pub(crate) async fn end(self, client: &Client, report: &RunReport) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
-            match runs::finish(client, &self.own, &self.run, outcome, report).await {
+            match runs::finish(client, &self.own, &self.run, report.outcome.as_str(), report).await
+            {
                 Err(error)
                     if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 =>
                 {

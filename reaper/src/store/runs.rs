@@ -8,9 +8,13 @@
 //! These queries use a bare [`Client`]: the reaper has no Diesel connection, and does not need one
 //! for a few statements.
 
+use std::fmt::Debug;
+
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Json;
 use tokio_postgres::{Client, Error, Row};
 use uuid::Uuid;
 
@@ -59,12 +63,13 @@ impl RunId {
 
 impl std::fmt::Display for RunId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        std::fmt::Display::fmt(&self.0, f)
     }
 }
 
 /// What started a run: the possible values of `reaper_runs.trigger`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// A user, or another scheduler, ran `run`.
     Manual,
@@ -76,15 +81,23 @@ impl Trigger {
     /// Returns the value in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Schedule => "schedule",
-        }
+        self.into()
     }
 }
 
 /// The outcome of a run: the possible values of `reaper_runs.outcome`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+    strum::EnumString,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// All rows that were due and not locked have been deleted.
     Success,
@@ -103,26 +116,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, for metrics that are created at startup.
-    pub const ALL: [Self; 6] = [
-        Self::Success,
-        Self::Partial,
-        Self::SkippedLock,
-        Self::Paused,
-        Self::Failed,
-        Self::Interrupted,
-    ];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value in the table, in reports and in labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Partial => "partial",
-            Self::SkippedLock => "skipped_lock",
-            Self::Paused => "paused",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
+        self.into()
     }
 }
 
@@ -193,14 +192,14 @@ pub async fn touch(
     client: &Client,
     own: &OwnTables,
     id: RunId,
-    report: &Value,
+    report: &(impl Serialize + Debug + Sync),
 ) -> Result<(), Error> {
     let sql = format!(
         "UPDATE {} SET heartbeat_at = pg_catalog.now(), report = $2
          WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL",
         own.runs()
     );
-    client.execute(&sql, &[&id.0, report]).await.map(drop)
+    client.execute(&sql, &[&id.0, &Json(report)]).await.map(drop)
 }
 
 /// Completes the row of a run with its outcome and report. Inserts the row if it was lost in a
@@ -209,8 +208,8 @@ pub async fn finish(
     client: &Client,
     own: &OwnTables,
     run: &NewRun,
-    outcome: Outcome,
-    report: &Value,
+    outcome: &str,
+    report: &(impl Serialize + Debug + Sync),
 ) -> Result<(), Error> {
     let sql = format!(
         "INSERT INTO {} (id, instance, version, started_at, trigger, heartbeat_at, finished_at, outcome, report)
@@ -219,11 +218,19 @@ pub async fn finish(
              outcome = excluded.outcome, report = excluded.report",
         own.runs()
     );
-    let (trigger, outcome) = (run.trigger.as_str(), outcome.as_str());
+    let trigger = run.trigger.as_str();
     client
         .execute(
             &sql,
-            &[&run.id.0, &run.instance, &run.version, &run.started_at, &trigger, &outcome, report],
+            &[
+                &run.id.0,
+                &run.instance,
+                &run.version,
+                &run.started_at,
+                &trigger,
+                &outcome,
+                &Json(report),
+            ],
         )
         .await
         .map(drop)
@@ -343,14 +350,14 @@ pub async fn close_killed(
     client: &Client,
     own: &OwnTables,
     run: &Run,
-    report: &Value,
+    report: &(impl Serialize + Debug + Sync),
 ) -> Result<bool, Error> {
     let sql = format!(
         "UPDATE {} SET finished_at = heartbeat_at, outcome = 'interrupted', report = $3
          WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NULL AND heartbeat_at OPERATOR(pg_catalog.=) $2",
         own.runs()
     );
-    Ok(client.execute(&sql, &[&run.id.0, &run.heartbeat_at, report]).await? > 0)
+    Ok(client.execute(&sql, &[&run.id.0, &run.heartbeat_at, &Json(report)]).await? > 0)
 }
 
 /// Returns the reports of the last 50 finished runs, newest first.

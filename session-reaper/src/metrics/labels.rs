@@ -4,7 +4,8 @@
 pub(crate) const CHILDREN: &str = "children";
 
 /// A destination of exported metrics or spans.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Exporter {
     Textfile,
     Pushgateway,
@@ -12,13 +13,9 @@ pub(crate) enum Exporter {
 }
 
 impl Exporter {
-    pub(super) const ALL: [Self; 3] = [Self::Textfile, Self::Pushgateway, Self::Otlp];
+    pub(super) const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Textfile => "textfile",
-            Self::Pushgateway => "pushgateway",
-            Self::Otlp => "otlp",
-        }
+        self.into()
     }
 }

@@ -9,7 +9,6 @@ use pg::connect::ConnectOptions;
 use pg::error_text::chain;
 use reaper::runs::{self, RunSummary};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
@@ -17,7 +16,8 @@ use super::Live;
 use crate::clock;
 use crate::recent_runs;
 use crate::status::{RunStatus, Snapshot, Status, read};
-use reaper::{BacklogSnapshot, Sweep, Target, partial_report};
+use reaper::time::as_f64;
+use reaper::{BacklogSnapshot, ReportedOutcome, RunReport, Sweep, Target, partial_report};
 
 /// How long data from the database is cached. The progress of a run, which changes faster, comes
 /// from this process.
@@ -69,7 +69,7 @@ struct LiveView {
     version: &'static str,
     next_at: Option<DateTime<Utc>>,
     /// The partial report of the active run.
-    run: Option<Value>,
+    run: Option<RunReport>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +86,7 @@ struct Activity {
 #[derive(Serialize)]
 struct Plotted {
     started_at: DateTime<Utc>,
-    outcome: String,
+    outcome: ReportedOutcome,
     deleted: u64,
     chunk_ms_mean: Option<f64>,
     chunk_ms_max: Option<f64>,
@@ -127,9 +127,8 @@ impl Board {
 
         add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
-        let shown =
-            run.as_ref().and_then(|run| RunStatus::live(run, &self.sweep.instance, trigger, now));
-        if let Some(shown) = shown {
+        if let Some(run) = &run {
+            let shown = RunStatus::live(run, &self.sweep.instance, trigger, now);
             status.runs.retain(|run| run.run_id != shown.run_id);
             status.runs.insert(0, shown);
         }
@@ -146,7 +145,7 @@ impl Board {
         StatusView { status, live, activity: activity(run_summaries, now) }
     }
 
-    fn under_way(&self, now: DateTime<Utc>) -> (&'static str, Option<Value>) {
+    fn under_way(&self, now: DateTime<Utc>) -> (&'static str, Option<RunReport>) {
         let progress = self.live.progress.borrow();
         let Some(run) = progress.run else { return ("", None) };
         let elapsed = (now - run.started_at).to_std().unwrap_or_default();
@@ -191,9 +190,8 @@ impl Board {
 
 /// Returns whether the last run of this process skipped the target because its table is missing.
 fn is_skipped(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
-    let targets =
-        last.and_then(|ran| ran.report["targets"].as_array()).filter(|targets| !targets.is_empty());
-    targets.is_some_and(|targets| !targets.iter().any(|of| of["target"] == target.name.as_str()))
+    let report = last.map(|ran| &ran.report).filter(|report| !report.targets.is_empty());
+    report.is_some_and(|report| report.target(&target.name).is_none())
 }
 
 /// Returns the last count of a backlog: of this process, or of the newest report that has one.
@@ -201,10 +199,8 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {
         let at = run.finished_at?;
-        let of_target =
-            run.targets.as_array()?.iter().find(|of| of["target"] == target.name.as_str())?;
-        let (rows, capped) =
-            (of_target["remaining"].as_u64()?, of_target["remaining_capped"].as_bool()?);
+        let of_target = run.targets.iter().find(|of| of.target == target.name)?;
+        let (rows, capped) = (of_target.remaining?, of_target.remaining_capped?);
         // A count that is capped at zero means that the backlog was not counted.
         (rows > 0 || !capped).then_some((rows, capped, at))
     });
@@ -232,7 +228,7 @@ const SAME_RUN: TimeDelta = TimeDelta::seconds(30);
 
 /// Adds the runs of this process that the database does not contain.
 fn add_remembered(runs: &mut Vec<RunStatus>) {
-    for run in recent_runs::runs().iter().filter_map(RunStatus::remembered) {
+    for run in recent_runs::runs().iter().map(RunStatus::remembered) {
         match runs.iter_mut().find(|known| known.run_id == run.run_id) {
             // The database may have been read before the end of the run.
             Some(known) => *known = run,
@@ -246,7 +242,7 @@ fn add_remembered(runs: &mut Vec<RunStatus>) {
 fn plotted(run_summaries: &[RunSummary]) -> Vec<Plotted> {
     let plotted = |run: &RunSummary| Plotted {
         started_at: run.started_at,
-        outcome: run.outcome.clone().unwrap_or_else(|| "running".to_owned()),
+        outcome: run.outcome.as_deref().map_or(ReportedOutcome::Running, ReportedOutcome::of),
         deleted: u64::try_from(run.deleted).unwrap_or(0),
         chunk_ms_mean: run.chunk_ms_mean,
         chunk_ms_max: run.chunk_ms_max,
@@ -257,29 +253,21 @@ fn plotted(run_summaries: &[RunSummary]) -> Vec<Plotted> {
 /// Returns the same for the runs of this process.
 fn remembered() -> Vec<Plotted> {
     let plotted = |ran: &recent_runs::Ran| {
-        let run = RunStatus::remembered(ran)?;
-        let targets = run.targets.as_array()?;
-        let of = |name: &str| {
-            targets
-                .iter()
-                .filter_map(|target| target["chunk_ms"][name].as_f64())
-                .collect::<Vec<_>>()
-        };
-        let chunks = targets.iter().filter_map(|target| {
-            Some((target["chunk_ms"]["mean"].as_f64()?, target["chunks"].as_f64()?))
+        let report = &ran.report;
+        let chunks =
+            report.targets.iter().filter_map(|target| Some((target.chunk_ms?, target.chunks)));
+        let (time, count) = chunks.clone().fold((0.0, 0.0), |(time, count), (times, chunks)| {
+            (time + times.mean * as_f64(chunks), count + as_f64(chunks))
         });
-        let (time, count) = chunks.fold((0.0, 0.0), |(time, count), (mean, chunks)| {
-            (time + mean * chunks, count + chunks)
-        });
-        Some(Plotted {
-            started_at: run.started_at,
-            outcome: run.outcome.clone(),
-            deleted: run.deleted,
+        Plotted {
+            started_at: report.started_at,
+            outcome: report.outcome.clone(),
+            deleted: report.deleted_rows(),
             chunk_ms_mean: (count > 0.0).then(|| time / count),
-            chunk_ms_max: of("max").into_iter().reduce(f64::max),
-        })
+            chunk_ms_max: chunks.map(|(times, _)| times.max).reduce(f64::max),
+        }
     };
-    recent_runs::runs().iter().filter_map(plotted).collect()
+    recent_runs::runs().iter().map(plotted).collect()
 }
 
 /// Returns the activity of the last 24 hours. The given runs are newest first.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::{RunStatus, Status};
-use reaper::time;
+use reaper::{Outcome, ThrottleCause, time};
 
 /// Whether an operator has to act. Later variants are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,7 +54,9 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         found.push((Health::Attention, format!("paused until {}{why}", time::text(pause.until))));
     }
     // The rest between chunks is normal.
-    for waiting in status.waiting.iter().filter(|waiting| waiting.cause != "duty_cycle") {
+    for waiting in
+        status.waiting.iter().filter(|waiting| waiting.cause != ThrottleCause::DutyCycle.as_str())
+    {
         found.push((Health::Attention, format!("waiting for {}: {}", waiting.cause, waiting.why)));
     }
     if let Some(run) = status.runs.iter().find(|run| run.is_running()) {
@@ -76,7 +78,9 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
 /// reaper's lock or a pause are ignored, unless there are no others.
 fn last_run(status: &Status) -> Option<(Health, String)> {
     let ended = || status.runs.iter().filter(|run| !run.is_running());
-    let could_run = |run: &&RunStatus| !matches!(run.outcome.as_str(), "skipped_lock" | "paused");
+    let could_run = |run: &&RunStatus| {
+        !matches!(run.outcome.ended(), Some(Outcome::SkippedLock | Outcome::Paused))
+    };
     let Some(run) = ended().find(could_run) else {
         let skipped = ended().next()?;
         let active = status.runs.iter().any(RunStatus::is_running);
@@ -87,10 +91,12 @@ fn last_run(status: &Status) -> Option<(Health, String)> {
         });
     };
     let why = &run.why;
-    Some(match run.outcome.as_str() {
-        "success" => (Health::Ok, format!("the last run succeeded: {why}")),
-        "partial" => (Health::Attention, format!("the last run was partial: {why}")),
-        "interrupted" => (Health::Attention, format!("the last run was interrupted: {why}")),
+    Some(match run.outcome.ended() {
+        Some(Outcome::Success) => (Health::Ok, format!("the last run succeeded: {why}")),
+        Some(Outcome::Partial) => (Health::Attention, format!("the last run was partial: {why}")),
+        Some(Outcome::Interrupted) => {
+            (Health::Attention, format!("the last run was interrupted: {why}"))
+        }
         _ => (Health::Failing, format!("the last run failed: {why}")),
     })
 }

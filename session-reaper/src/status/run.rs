@@ -3,11 +3,10 @@
 use chrono::{DateTime, Utc};
 use reaper::runs::Run;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::{Waiting, text};
+use super::Waiting;
 use crate::recent_runs::Ran;
-use reaper::{RUNNING, of_killed};
+use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of_killed};
 
 /// A run. The names and the order of its members are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +26,7 @@ pub struct RunStatus {
     /// When it ended; `None` while it is active and if it was killed.
     pub finished_at: Option<DateTime<Utc>>,
     /// The outcome as in reports, or `running`. A run that was killed is `interrupted`.
-    pub outcome: String,
+    pub outcome: ReportedOutcome,
     /// The reason, as a sentence.
     pub why: String,
     /// Deleted rows of all targets and reasons; the current number while it is active.
@@ -39,14 +38,22 @@ pub struct RunStatus {
     /// Wall-clock time; the current value while it is active.
     pub elapsed_ms: u64,
     /// The targets as in its report.
-    pub targets: Value,
+    pub targets: Vec<TargetReport>,
     /// The current throttle: `cause`, `why` and `since`.
-    pub waiting: Option<Value>,
+    pub waiting: Option<ReportedWait>,
 }
 
 impl RunStatus {
+    /// Creates the status of a run in the history.
     pub(super) fn of(run: &Run, now: DateTime<Utc>) -> Self {
-        let mut seen = Self {
+        let stored = run.report.as_ref().and_then(RunReport::read);
+        let (outcome, report) = if run.finished_at.is_some() || run.alive {
+            let running = ReportedOutcome::Running;
+            (run.outcome.as_deref().map_or(running, ReportedOutcome::of), stored)
+        } else {
+            (Outcome::Interrupted.into(), Some(of_killed(run)))
+        };
+        let mut status = Self {
             run_id: run.id.to_string(),
             instance: run.instance.clone(),
             version: run.version.clone(),
@@ -54,102 +61,86 @@ impl RunStatus {
             started_at: run.started_at,
             heartbeat_at: run.heartbeat_at,
             finished_at: run.finished_at,
-            outcome: run.outcome.clone().unwrap_or_else(|| RUNNING.to_owned()),
+            outcome,
             why: String::new(),
             deleted: 0,
             due: None,
             due_capped: false,
             elapsed_ms: milliseconds(run.started_at, run.finished_at.unwrap_or(now)),
-            targets: Value::Array(Vec::new()),
+            targets: Vec::new(),
             waiting: None,
         };
-        if run.finished_at.is_some() || run.alive {
-            seen.fill(run.report.as_ref().unwrap_or(&Value::Null));
-            if seen.why.is_empty() {
-                let why = if run.alive { "it has started" } else { "its report is not available" };
-                why.clone_into(&mut seen.why);
-            }
-        } else {
-            "interrupted".clone_into(&mut seen.outcome);
-            seen.fill(&of_killed(run));
+        if let Some(report) = report {
+            status.fill(report);
+        }
+        if status.why.is_empty() {
+            let why = if run.alive { "it has started" } else { "its report is not available" };
+            why.clone_into(&mut status.why);
         }
         if run.alive {
-            seen.elapsed_ms = milliseconds(run.started_at, now);
+            status.elapsed_ms = milliseconds(run.started_at, now);
         }
-        seen
+        status
     }
 
     /// Creates the status of an ended run that this process keeps in memory.
-    pub(crate) fn remembered(ran: &Ran) -> Option<Self> {
-        let started_at = ran.report["started_at"].as_str()?.parse().ok()?;
-        let mut seen = Self {
-            run_id: text(&ran.report["run_id"])?,
-            instance: ran.instance.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            trigger: ran.trigger.as_str().to_owned(),
-            started_at,
+    pub(crate) fn remembered(ran: &Ran) -> Self {
+        Self {
             heartbeat_at: ran.finished_at,
             finished_at: Some(ran.finished_at),
-            outcome: text(&ran.report["outcome"])?,
-            why: String::new(),
-            deleted: 0,
-            due: None,
-            due_capped: false,
-            elapsed_ms: 0,
-            targets: Value::Array(Vec::new()),
-            waiting: None,
-        };
-        seen.fill(&ran.report);
-        Some(seen)
+            ..Self::of_this_process(&ran.report, &ran.instance, ran.trigger.as_str())
+        }
     }
 
     /// Creates the status of this process's active run from its [`reaper::partial_report`].
     pub(crate) fn live(
-        report: &Value,
+        report: &RunReport,
         instance: &str,
         trigger: &str,
         now: DateTime<Utc>,
-    ) -> Option<Self> {
-        let mut seen = Self {
-            run_id: text(&report["run_id"])?,
+    ) -> Self {
+        Self { heartbeat_at: now, ..Self::of_this_process(report, instance, trigger) }
+    }
+
+    fn of_this_process(report: &RunReport, instance: &str, trigger: &str) -> Self {
+        let mut status = Self {
+            run_id: report.run_id.to_string(),
             instance: instance.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trigger: trigger.to_owned(),
-            started_at: report["started_at"].as_str()?.parse().ok()?,
-            heartbeat_at: now,
+            started_at: report.started_at,
+            heartbeat_at: report.started_at,
             finished_at: None,
-            outcome: RUNNING.to_owned(),
+            outcome: report.outcome.clone(),
             why: String::new(),
             deleted: 0,
             due: None,
             due_capped: false,
             elapsed_ms: 0,
-            targets: Value::Array(Vec::new()),
+            targets: Vec::new(),
             waiting: None,
         };
-        seen.fill(report);
-        Some(seen)
+        status.fill(report.clone());
+        status
     }
 
     /// Copies the values of a report.
-    fn fill(&mut self, report: &Value) {
-        self.why = text(&report["why"]).unwrap_or_default();
-        self.elapsed_ms = report["elapsed_ms"].as_u64().unwrap_or(self.elapsed_ms);
-        self.deleted = deleted(report);
-        if self.outcome == RUNNING {
-            self.due = report["due"].as_u64();
-            self.due_capped = report["due_capped"].as_bool().unwrap_or(false);
-            self.waiting = report.get("waiting").filter(|waiting| waiting.is_object()).cloned();
+    fn fill(&mut self, report: RunReport) {
+        self.elapsed_ms = report.elapsed_ms;
+        self.deleted = report.deleted_rows();
+        if self.is_running() {
+            self.due = report.due;
+            self.due_capped = report.due_capped.unwrap_or(false);
+            self.waiting = report.waiting;
         }
-        if report["targets"].is_array() {
-            self.targets = report["targets"].clone();
-        }
+        self.why = report.why;
+        self.targets = report.targets;
     }
 
     /// Returns whether the run is active.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.outcome == RUNNING
+        self.outcome == ReportedOutcome::Running
     }
 
     pub(super) fn waits(&self) -> Option<Waiting> {
@@ -157,23 +148,13 @@ impl RunStatus {
         Some(Waiting {
             run_id: self.run_id.clone(),
             instance: self.instance.clone(),
-            cause: text(&waiting["cause"])?,
-            why: text(&waiting["why"]).unwrap_or_default(),
-            since: waiting["since"].as_str().and_then(|time| time.parse().ok()),
+            cause: waiting.cause.clone(),
+            why: waiting.why.clone(),
+            since: waiting.since,
         })
     }
 }
 
-/// Returns the number of deleted rows in a report.
-pub(crate) fn deleted(report: &Value) -> u64 {
-    let targets = report["targets"].as_array().into_iter().flatten();
-    targets
-        .filter_map(|target| target["deleted"].as_object())
-        .flat_map(|by| by.values())
-        .filter_map(Value::as_u64)
-        .sum()
-}
-
 fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
-    u64::try_from((to - from).num_milliseconds()).unwrap_or(0)
+    reaper::time::milliseconds((to - from).to_std().unwrap_or_default())
 }

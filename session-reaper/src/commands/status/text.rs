@@ -94,7 +94,7 @@ fn run(run: &RunStatus) -> Vec<String> {
     vec![
         moment(run.started_at),
         run.trigger.clone(),
-        run.outcome.clone(),
+        run.outcome.as_str().to_owned(),
         format!("{}{}", grouped(run.deleted), of.unwrap_or_default()),
         time(run.elapsed_ms),
         escaped(&run.instance),
