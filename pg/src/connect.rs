@@ -6,6 +6,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use crate::connect_error::ConnectError;
 use crate::error_text::chain;
 use crate::tls::{TlsStream, tls};
 
@@ -22,22 +23,6 @@ impl std::fmt::Debug for ConnectOptions {
         // The URL may contain a password.
         f.write_str("ConnectOptions(…)")
     }
-}
-
-/// Why a connection could not be configured or opened. The message contains the whole chain of
-/// causes, which `tokio_postgres::Error` does not print: it would only report "error performing TLS
-/// handshake" for an invalid certificate.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL is not usable, for this reason.
-    #[error("DATABASE_URL is not usable: {0}")]
-    Url(String),
-    /// The server was not reachable or rejected the connection.
-    #[error("cannot connect to PostgreSQL: {0}")]
-    Connect(String),
-    /// The server took longer than `connect_timeout` of the URL, or [`CONNECT_TIMEOUT`].
-    #[error("cannot connect to PostgreSQL: timed out")]
-    Timeout,
 }
 
 /// Time limit for connecting. It is long enough for a TLS handshake between regions, and short

@@ -8,6 +8,7 @@
 //! - [`migration_lock`] keeps two processes from applying migrations at the same time.
 
 pub mod connect;
+mod connect_error;
 pub mod error_text;
 pub mod migration_lock;
 pub mod owners;

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_postgres::Socket;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::connect::ConnectError;
+use crate::connect_error::ConnectError;
 use crate::error_text::chain;
 
 /// The stream of an encrypted connection.

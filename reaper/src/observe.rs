@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::report::run_report::RunReport;
 use crate::store::runs::Trigger;
 use crate::target::Target;
-use crate::throttle::ThrottleCause;
+use crate::throttle::cause::ThrottleCause;
 
 /// The outcome of an attempt at a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]

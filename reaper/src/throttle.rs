@@ -1,6 +1,7 @@
 //! Throttles. A run checks them before a chunk, about once a second, and waits while one of them is
 //! active.
 
+pub(crate) mod cause;
 mod operator_pause;
 mod replicas;
 mod server;
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
+pub use cause::ThrottleCause;
+
 use crate::connection::auxiliary::{AuxiliaryConnection, after};
 use crate::connection::db_error::DbError;
 use replicas::Replicas;
@@ -18,41 +21,6 @@ use replicas::Replicas;
 /// which take about a millisecond on a separate connection. The load that a run causes within one
 /// second is acceptable.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The cause of a wait: the closed set of values of the metrics' label `cause`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum ThrottleCause {
-    /// The rest after each chunk.
-    DutyCycle,
-    /// A replica lags.
-    ReplicaLag,
-    /// The server is busy.
-    Busy,
-    /// A vacuum is running on the table that is being processed.
-    Vacuum,
-    /// The user's own query returned a reason to wait.
-    Query,
-    /// A pause is set.
-    Pause,
-}
-
-impl ThrottleCause {
-    /// All causes, for metrics that are created at startup.
-    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
-
-    /// Returns the name in labels, reports and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// Whether the cause affects only one target, so that other targets can be processed in the
-    /// meantime.
-    pub(crate) fn is_of_one_target(self) -> bool {
-        self == Self::Vacuum
-    }
-}
 
 /// A throttle reason: a cause with the measured values.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::stop_reason::StopReason;
 use crate::target::Target;
-use crate::throttle::ThrottleCause;
+use crate::throttle::cause::ThrottleCause;
 
 /// The state of the active run. It is published after each chunk, and at each throttle check while
 /// the run waits.

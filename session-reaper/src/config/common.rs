@@ -37,7 +37,7 @@ pub(super) fn log(
         &[("text", LogFormat::Text), ("json", LogFormat::Json)],
     );
     let text = given(common.log_filter.as_ref()).unwrap_or(default_filter);
-    let filter = EnvFilter::builder().parse(text).unwrap_or_else(|error| {
+    let filter = EnvFilter::builder().parse(with_engine(text)).unwrap_or_else(|error| {
         config_errors.add(
             "RUST_LOG",
             text,
@@ -47,6 +47,17 @@ pub(super) fn log(
     });
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     LogConfig { format, filter, colour }
+}
+
+/// Applies directives for `session_reaper` to the crate of the engine, too: for operators, both are
+/// one program.
+fn with_engine(filter: &str) -> String {
+    let of_engine = filter.split(',').filter_map(|directive| {
+        let level = directive.trim().strip_prefix("session_reaper=")?;
+        Some(format!("reaper={level}"))
+    });
+    // More specific and later directives take precedence, so those of the user come last.
+    of_engine.chain([filter.to_owned()]).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn database(

@@ -80,7 +80,8 @@ async fn partition_locked_by_another_reaper_is_skipped() {
     );
     drop(other);
     let lock = format!(
-        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND locktype = 'advisory'"
+        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND locktype = 'advisory'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     eventually("the lock of the other reaper is released", async || {
         database.one::<i64>(&lock).await == 0
@@ -126,7 +127,8 @@ async fn partition_is_locked_only_while_it_is_processed() {
     let (whole, second, first) = (file(&target("t")), file(&target("p2")), file(&target("p1")));
     let running = start(&database, &whole);
     eventually("the run has reached p2", async || {
-        let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 2)";
+        let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 2
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
         database.one::<bool>(waiting).await
     })
     .await;
@@ -135,7 +137,8 @@ async fn partition_is_locked_only_while_it_is_processed() {
     assert_eq!(on_second.target("p2")["outcome"], "skipped_lock", "{}", on_second.stderr);
     assert_eq!(on_first.target("p1")["outcome"], "success", "{}", on_first.stderr);
     let locks = format!(
-        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND objid <> 0 AND locktype = 'advisory'"
+        "SELECT count(*) FROM pg_locks WHERE classid = {LOCK_CLASS} AND objid <> 0 AND locktype = 'advisory'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     assert_eq!(database.one::<i64>(&locks).await, 2, "the locks of t and p2");
     holder.execute("SELECT pg_advisory_unlock(2)", &[]).await.unwrap();
@@ -163,7 +166,8 @@ async fn partition_is_locked_again_after_a_lost_connection() {
     holder.execute("SELECT pg_advisory_lock(7)", &[]).await.unwrap();
     let whole = file(&target("t"));
     let running = start(&database, &whole);
-    let waiting = "FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7";
+    let waiting = "FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     eventually("the run has reached p2", async || {
         database.one::<bool>(&format!("SELECT EXISTS (SELECT {waiting})")).await
     })

@@ -1,0 +1,36 @@
+//! The causes of a wait.
+
+/// The cause of a wait: the closed set of values of the metrics' label `cause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ThrottleCause {
+    /// The rest after each chunk.
+    DutyCycle,
+    /// A replica lags.
+    ReplicaLag,
+    /// The server is busy.
+    Busy,
+    /// A vacuum is running on the table that is being processed.
+    Vacuum,
+    /// The user's own query returned a reason to wait.
+    Query,
+    /// A pause is set.
+    Pause,
+}
+
+impl ThrottleCause {
+    /// All causes, for metrics that are created at startup.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// Returns the name in labels, reports and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether the cause affects only one target, so that other targets can be processed in the
+    /// meantime.
+    pub(crate) fn is_of_one_target(self) -> bool {
+        self == Self::Vacuum
+    }
+}
