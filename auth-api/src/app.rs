@@ -46,7 +46,8 @@ pub struct App {
 }
 
 /// Interval of the upkeep task, which aggregates histograms, drops idle rate-limit counters and
-/// logs sums of repeated rejections. Without it, these would grow between two scrapes.
+/// logs sums of repeated rejections. Without this task, the memory that they use would grow between
+/// scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
@@ -114,7 +115,7 @@ impl App {
         .client_request_timeout(head_timeout)
         .keep_alive(keep_alive)
         .on_connect(move |stream, connection| bounds::watch_over(stream, connection, &watcher))
-        // Accepts whole seconds only. `run` enforces the exact timeout.
+        // actix accepts whole seconds only. `run` enforces the exact timeout.
         .shutdown_timeout(config.shutdown_timeout.as_secs() + 1)
         .disable_signals()
         .bind(config.bind)
@@ -124,7 +125,8 @@ impl App {
             internal_port(("OPS_BIND", config.ops_bind), head_timeout, &state, move |services| {
                 services.app_data(web::Data::new(metrics.clone())).configure(routes::operations);
             })?;
-        // A port of its own, so that clients that may only scrape metrics cannot reach it.
+        // The operators' endpoints have a separate port, so that clients that may only scrape
+        // metrics cannot reach them.
         let operators = ("ADMIN_BIND", config.admin_bind);
         let admin = state
             .admin
@@ -148,7 +150,7 @@ impl App {
 
     /// Serves until SIGTERM or SIGINT, then finishes requests in progress within the shutdown
     /// timeout. A second signal stops the server immediately. The operations port responds until
-    /// the end.
+    /// the shutdown is complete.
     pub async fn run(self, upkeep: impl Fn() + Send + 'static) -> anyhow::Result<()> {
         let Self { state, api, operations, admin, shutdown_timeout, hangups, sources, .. } = self;
         let (api_handle, operations_handle) = (api.handle(), operations.handle());
@@ -230,7 +232,8 @@ impl App {
     }
 }
 
-/// Binds a port that is not public. It rejects requests whose `Host` is not allowed (`OPS_HOSTS`).
+/// Binds a port that is not public. The port rejects requests whose `Host` is not allowed
+/// (`OPS_HOSTS`).
 fn internal_port(
     (variable, address): (&str, SocketAddr),
     head_timeout: Duration,

@@ -52,9 +52,9 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// Logs that a replaced refresh token was presented within the grace period, from a network that
-/// its family was not used from. `generations` is the number of consecutive generations with such a
-/// retry.
+/// Logs that a replaced refresh token was presented within the grace period, from a network from
+/// which its family had not been used. `generations` is the number of consecutive generations with
+/// such a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
@@ -69,8 +69,8 @@ pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str
         target: "audit", event = "reuse", %session_id, reason, ip, "replaced credential presented; its session is revoked");
 }
 
-/// Logs a refresh token or cookie whose tag is valid but which was never issued. Its sender has
-/// `AUTH_SECRET`.
+/// Logs a refresh token or cookie whose tag is valid but which was never issued. Only a party that
+/// has `AUTH_SECRET` can make such a token.
 pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "token forged with AUTH_SECRET");
@@ -104,15 +104,15 @@ pub(crate) fn revoke(
     tracing::info!(target: "audit", event = "revoke", %session_id, account_id, client_id, reason, ip, "session revoked");
 }
 
-/// Logs a request for other services (introspection, revocation) with missing or wrong client
+/// Logs a request from another service (introspection or revocation) with missing or wrong client
 /// credentials. `client_id` is the id that the request claims.
 pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "introspection client rejected");
 }
 
-/// Logs a request that exceeded a rate limit. `wallet` is set for the limit of a wallet, whose
-/// signature has been verified.
+/// Logs a request that exceeded a rate limit. `wallet` is set only if the limit is that of a
+/// wallet. In this case, the wallet's signature has already been verified.
 pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
     tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "rate limit exceeded");
@@ -189,8 +189,8 @@ pub(crate) fn admin_list(
     tracing::info!(target: "audit", event = "admin_list", who = "admin", via, order, filters, sessions, ip, "sessions listed");
 }
 
-/// Logs that an operator revoked sessions, or counted them in a dry run. Each revoked session also
-/// has an event of its own.
+/// Logs that an operator revoked sessions, or counted them in a dry run. A separate event is logged
+/// for each revoked session.
 pub(crate) fn admin_revoke(operator: Operator<'_>, filters: &impl Display, done: Done) {
     let (via, ip, filters) = (operator.via(), operator.ip().map(display), display(filters));
     let Done { matched, revoked, dry_run } = done;

@@ -1,10 +1,10 @@
 //! Authentication of other services: the client id and secret of a request (HTTP Basic) are checked
 //! against the hashes in `INTROSPECTION_CLIENTS_FILE`.
 //!
-//! Secrets have 256 random bits, so a fast hash (BLAKE3) is sufficient, and it is checked
-//! immediately. Earlier releases stored argon2id hashes, which take tens of milliseconds and 19
-//! MiB. These are checked on a blocking thread, one at a time, in one shared buffer
-//! ([`OldHashes`]). A secret that was accepted is not hashed again for a minute ([`REMEMBERED`]).
+//! Secrets have 256 random bits, so a fast hash (BLAKE3) is sufficient and is checked immediately.
+//! Earlier releases stored argon2id hashes, which take tens of milliseconds and 19 MiB. These are
+//! checked on a blocking thread, one at a time, in one shared buffer ([`OldHashes`]). A secret that
+//! was accepted is not hashed again for a minute ([`REMEMBERED`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::credentials::clients::{ClientId, Clients};
 use crate::credentials::{Argon2Memory, SecretHash};
 
-/// How long an accepted secret is not checked against its argon2id hash again.
+/// Time during which an accepted secret is not checked against its argon2id hash again.
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// Maximum number of accepted secrets that are remembered.
 const MOST_REMEMBERED: u64 = 1024;
-/// How long a request waits until its argon2id hash can be computed: the time of about a dozen
-/// hashes.
+/// Maximum time that a request waits before its argon2id hash is computed: enough for about a dozen
+/// other hashes.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The registered clients, and the state needed to check their secrets.
@@ -35,10 +35,10 @@ pub struct ClientCheck {
 struct OldHashes {
     /// Keyed hashes of accepted combinations of client id, secret and stored hash.
     good: Cache<[u8; 32], ()>,
-    /// The key of these hashes, which is random for each process.
+    /// The key of these keyed hashes. Each process generates its own random key.
     key: [u8; 32],
-    /// Allows one argon2id computation at a time. More would not finish sooner, and each would use
-    /// memory of its own.
+    /// Allows one argon2id computation at a time. Parallel computations would not finish sooner,
+    /// and each would need its own memory.
     turns: Arc<Semaphore>,
     memory: Mutex<Argon2Memory>,
 }
@@ -144,9 +144,9 @@ fn warn_of_old_hashes(clients: &Clients) {
 }
 
 impl OldCheck {
-    /// Waits until the hash can be computed, or fails with [`Busy`]. Several requests of one client
-    /// may wait at the same time: when this one's turn comes, another request may already have
-    /// proved the secret (see [`Turn::remembered`]).
+    /// Waits until the hash can be computed, or fails with [`Busy`]. Several requests from one
+    /// client may wait at the same time. When the turn of this request comes, another request may
+    /// already have proved the secret (see [`Turn::remembered`]).
     pub async fn turn(self) -> Result<Turn, Busy> {
         let turns = Arc::clone(&self.hashes.turns);
         let permit = tokio::time::timeout(TURN, turns.acquire_owned()).await;

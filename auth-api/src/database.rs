@@ -44,8 +44,8 @@ impl DatabaseError {
                     | DatabaseErrorKind::UnableToSendCommand
                     | DatabaseErrorKind::SerializationFailure
                     | DatabaseErrorKind::ReadOnlyTransaction
-                    // Timeouts, deadlocks and a server that shuts down, for which Diesel has no
-                    // kinds.
+                    // Diesel has no kinds for timeouts, deadlocks, and a server that is shutting
+                    // down.
                     | DatabaseErrorKind::Unknown
             ),
             Self::Query(_) => false,
@@ -89,8 +89,8 @@ impl Database {
 }
 
 /// A connection that is checked out. If a query on it was abandoned, the connection is returned as
-/// broken and the pool discards it: the result may still arrive, and no other request must wait for
-/// it.
+/// broken and the pool discards it. Otherwise, another request might have to wait for the result of
+/// that query.
 pub struct Lease<'p> {
     connection: PooledConnection<'p>,
     watch: Watch,
@@ -157,7 +157,7 @@ pub async fn timed<T, E: From<DieselError>>(
     histogram!(metrics::DB_QUERY, "query" => name).record(started.elapsed());
     result.unwrap_or_else(|_| {
         watch.overdue.store(true, Ordering::Relaxed);
-        let reason = format!("no answer within {} s", watch.bound.as_secs());
+        let reason = format!("no response within {} s", watch.bound.as_secs());
         Err(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(reason))
             .into())
     })

@@ -3,7 +3,7 @@
 use woothee::parser::{Parser, WootheeResult};
 
 /// Returns a name such as "Firefox on Windows 10" for a known browser, and otherwise the first word
-/// of the user agent ("curl/8.5.0"), cut to 64 characters.
+/// of the user agent ("curl/8.5.0"), truncated to 64 characters.
 pub(crate) fn device(user_agent: &str) -> String {
     let browser = |found: &WootheeResult<'_>| {
         [found.name, found.os].iter().all(|part| !part.is_empty() && *part != "UNKNOWN")
@@ -21,7 +21,7 @@ mod tests {
     use super::device;
 
     #[test]
-    fn browsers_have_names_and_programs_their_first_word() {
+    fn device_is_a_browser_name_or_the_first_word() {
         for (user_agent, expected) in [
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",

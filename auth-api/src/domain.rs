@@ -123,8 +123,8 @@ pub struct Lifetimes {
     pub session: Duration,
     /// Absolute lifetime of a session.
     pub session_max_age: Duration,
-    /// Minimum time by which a request must extend the expiration of a session for the new
-    /// expiration to be stored.
+    /// A new expiration of a session is stored only if it is later than the stored one by at least
+    /// this much.
     pub extend_threshold: Duration,
     /// Lifetime of a challenge.
     pub challenge: Duration,
@@ -136,8 +136,9 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Returns how long after a rotation clients are shown the times from before it: twice the
-    /// grace period, so that a client that times a retry by these values is too late for one.
+    /// Returns how long after a rotation clients still see the session's times from before that
+    /// rotation: twice the grace period. A client that learns of the rotation from these times is
+    /// therefore too late to retry it.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2

@@ -9,8 +9,8 @@ use schema::issued::FamilyKey;
 
 /// Maximum number of keys, which take about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// Clients refresh when their access token expires. A family that has been idle for longer is
-/// probably used with another process.
+/// Clients refresh when their access token expires. If a family has been idle for longer, its
+/// requests probably reach another process.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
 /// A bounded cache. A key never changes, so an entry is never stale. The rotation itself checks

@@ -9,8 +9,8 @@ use secrecy::zeroize::Zeroizing;
 use tempfile::NamedTempFile;
 
 /// Replaces the content of a file. Concurrent readers see either the old or the new content. The
-/// file keeps its owner and mode. A new file is readable only by its owner, which for root is the
-/// owner of the directory.
+/// file keeps its owner and mode. Only its owner can read a new file. If root creates the file, its
+/// owner is the owner of the directory.
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     // Follow a symbolic link: replace its target and keep the link.
     let path = &if path.is_symlink() { path.canonicalize()? } else { path.to_owned() };
@@ -25,7 +25,7 @@ pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Other users of this machine can change a file that decides who gets access.
+/// Other users of this machine can change a file that controls access.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "other users can write to it (mode {0:04o}) and so choose its content; run `chmod o-w` on it"
@@ -56,8 +56,8 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
 const PERMISSIONS: u32 = 0o7777;
 
 /// Returns an error for a file, or a directory of files, that other users can write to. Pipes and
-/// devices are accepted, because other users cannot prepare their content. A directory with the
-/// sticky bit is accepted, because volumes of Kubernetes have that mode and are mounted read-only.
+/// devices are accepted, because other users cannot set their content in advance. A directory with
+/// the sticky bit is accepted, because Kubernetes volumes have that mode and are mounted read-only.
 pub(crate) fn refuse_writable(metadata: &Metadata) -> io::Result<()> {
     let stored = metadata.is_file() || (metadata.is_dir() && metadata.mode() & STICKY == 0);
     if stored && metadata.mode() & OTHERS_WRITE != 0 {

@@ -2,8 +2,8 @@
 //!
 //! A request only puts its session into a bounded queue, at most once a minute, and one task writes
 //! the queued sessions. If an update is dropped because the queue is full or the database is
-//! unavailable, no request fails, and the next request of the session makes up for it. Token
-//! sessions need no such updates: their last-seen time is that of the last rotation.
+//! unavailable, no request fails, and the next request of the session queues the update again.
+//! Token sessions need no such updates: their last-seen time is that of the last rotation.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

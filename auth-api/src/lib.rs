@@ -16,10 +16,11 @@
 //!   Redis that does not respond.
 //! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: bodies,
 //!   problem documents, the request log.
-//! - [`config`]: the settings, read once; [`commands`]: one file per subcommand; `files`: the files
-//!   that they write; [`telemetry`]: logs and [`metrics`].
+//! - [`config`]: the settings, read once; [`commands`]: one file per subcommand; `files`: reading
+//!   and atomic replacement of small files; [`telemetry`]: logs and [`metrics`].
 //!
-//! `main → commands → app → routes → credentials, denylist, schema`: none uses one to its left.
+//! `main → commands → app → routes → credentials, denylist, schema`: each layer uses only layers to
+//! its right.
 
 pub mod admin;
 pub mod app;

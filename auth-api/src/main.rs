@@ -1,4 +1,5 @@
-//! `auth-api`. Run `auth-api --help` for usage; the library documents how it works.
+//! `auth-api`. Run `auth-api --help` for usage; the documentation of the library explains how it
+//! works.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The reload on SIGHUP: signing keys, `AUTH_SECRET_FILE`, introspection clients, operators' token.
 //!
-//! If a file cannot be used, the previous values stay in force and an error is logged, because a
-//! mistake in a file must not log users out. If the file of the clients or of the operators' token
+//! If a file cannot be used, the previous values stay in force and an error is logged, because an
+//! error in a file must not log users out. If the file of the clients or of the operators' token
 //! was deleted, the credentials in it are no longer accepted: a deletion is considered intentional.
 
 use std::collections::BTreeSet;

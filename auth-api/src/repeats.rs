@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The interval of sums. After an interval without a rejection, the next one is logged immediately
-/// again.
+/// The interval of sums. After an interval without a rejection, the next rejection is again logged
+/// immediately.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Maximum number of combinations of kind and sender. Beyond it, rejections are distinguished only
@@ -45,7 +45,7 @@ pub enum Kind {
 #[derive(Default)]
 pub struct Repeats(Mutex<HashMap<Repeated, Occurrences>>);
 
-/// Rejections of one kind. `who` is a network or a wallet, or empty for all that are not
+/// Rejections of one kind. `who` is a network or a wallet, or empty if senders are not
 /// distinguished.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Repeated {
@@ -58,7 +58,7 @@ struct Repeated {
 pub struct Sum {
     /// What was rejected.
     pub kind: Kind,
-    /// The network or wallet that was rejected; `None` for several.
+    /// The network or wallet that was rejected; `None` if there were several.
     pub who: Option<String>,
     /// The number of rejections, without those already logged.
     pub times: u64,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_is_logged_and_the_others_are_summed_up() {
+    fn first_rejection_is_logged_and_later_ones_are_summed() {
         let (repeats, start) = (Repeats::default(), Instant::now());
         let first = |after: Duration, who: &str| repeats.is_first_at(start + after, KIND, who);
         assert!(first(Duration::ZERO, "a"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_an_end() {
+    fn number_of_sums_is_bounded() {
         let (repeats, start) = (Repeats::default(), Instant::now());
         for who in 0..MOST {
             assert!(repeats.is_first_at(start, KIND, &who.to_string()));

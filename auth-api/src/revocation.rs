@@ -13,8 +13,8 @@ use crate::http::credential::VerifiedCredential;
 use crate::metrics;
 use crate::state::State;
 
-/// A credential that may end its session. It is genuine, but only the database shows whether it was
-/// issued.
+/// A credential that may end its session. It is authentic, but only the database shows whether it
+/// was issued.
 pub(crate) enum Proof {
     /// An access token of this session. It is signed, so it cannot be forged with `AUTH_SECRET`.
     Access(SessionId),
@@ -99,7 +99,7 @@ pub(crate) async fn end_if_issued(
 }
 
 /// Ends the session and adds it to the denylist, even if the session had already ended: its entry
-/// in the denylist may have been missing.
+/// in the denylist may be missing.
 pub(crate) async fn end(
     state: &State,
     client: &Client,

@@ -33,8 +33,8 @@ pub struct State {
     pub public_url: PublicUrl,
     /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// Number of consecutive generations with a retry from another network that counts as reuse; 0
-    /// for none.
+    /// Number of consecutive generations with a retry from another network at which these retries
+    /// count as reuse; 0 if they never do.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
@@ -79,7 +79,7 @@ pub struct State {
 }
 
 impl State {
-    /// Creates the state. Must be called on the runtime that is to drive the database connections.
+    /// Creates the state. Must be called on the runtime that drives the database connections.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let keys = SigningKeys::read(&config.signing_keys_dir, config.signing_key_delay)?;
         metrics::show_signing_keys(&keys);
@@ -134,7 +134,8 @@ impl State {
 
 impl State {
     /// Returns the database's time, advanced by this machine's monotonic clock. Fails until the
-    /// database has returned its time once, because until then nobody can say what has expired.
+    /// database has returned its time once, because until then it is unknown which credentials have
+    /// expired.
     pub fn now(&self) -> Result<DateTime<Utc>, NotSynchronized> {
         self.clock.now().ok_or(NotSynchronized)
     }

@@ -1,4 +1,4 @@
-//! Work that is finished even if the request that began it is gone.
+//! Work that is finished even if the request that started it is dropped.
 
 use std::future::Future;
 
@@ -26,7 +26,7 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// Runs work on the current runtime.
+    /// Creates an empty set of tasks, which run on the current runtime.
     #[must_use]
     pub fn new() -> Self {
         Self { tracker: TaskTracker::new(), runtime: Handle::current() }

@@ -45,7 +45,7 @@ pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
 /// Returns whether an event may be logged at all. The PostgreSQL driver logs every statement with
 /// its parameters, which include token hashes and sealed tokens, and the notices of triggers. Only
 /// its warnings and errors are logged, and no directive of `RUST_LOG` changes that. A directive in
-/// the [`EnvFilter`] itself would lose to a more specific one, such as
+/// the [`EnvFilter`] itself would be overridden by a more specific one, such as
 /// `tokio_postgres::query=debug` or `[request]=trace`.
 fn may_be_logged(event: &Metadata<'_>) -> bool {
     let driver = ["tokio_postgres", "postgres_protocol", "postgres_types"];

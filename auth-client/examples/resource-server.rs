@@ -1,6 +1,6 @@
 //! A service that accepts the tokens of auth-api. `GET /public` requires no token, `GET /me`
-//! requires a valid access token, and `DELETE /danger` also requires that its session was not
-//! revoked a moment ago.
+//! requires a valid access token, and `DELETE /danger` also checks that the session of the token
+//! has not been revoked.
 //!
 //! ```text
 //! AUTH_URL=https://auth.example.com BIND=127.0.0.1:8000 cargo run --example resource-server --features actix,redis

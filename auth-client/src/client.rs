@@ -37,7 +37,7 @@ impl AuthClient {
     /// Verifies an access token with the published keys. This takes about 0.1 ms, and only the
     /// first call sends a request.
     ///
-    /// A revocation of the token's session is not noticed before the token expires
+    /// A token whose session has been revoked is accepted until the token expires
     /// (`ACCESS_TOKEN_TTL`, 15 minutes by default). Where this is too late, use
     /// [`require_session`](Self::require_session).
     pub async fn verify(&self, token: &str) -> Result<AccessToken, Error> {
@@ -69,8 +69,8 @@ impl AuthClient {
         }
     }
 
-    /// Introspects a credential of any use, and returns `None` if it is not active (RFC 7662). Each
-    /// call sends a request, so the result is current.
+    /// Introspects a credential, whatever its [`TokenUse`](crate::TokenUse), and returns `None` if
+    /// it is not active (RFC 7662). Each call sends a request, so the result is current.
     ///
     /// Before you accept the credential, check [`token_use`](Introspected::token_use), or use
     /// [`introspect_access`](Self::introspect_access) instead.
@@ -99,8 +99,8 @@ impl AuthClient {
         }
     }
 
-    /// Ends the session of a credential of any use (RFC 7009). An unknown credential, or one whose
-    /// session has already ended, is not an error.
+    /// Ends the session of a credential, whatever its [`TokenUse`](crate::TokenUse) (RFC 7009). An
+    /// unknown credential, or one whose session has already ended, is not an error.
     pub async fn revoke(&self, token: &str) -> Result<(), Error> {
         self.0.introspection.revoke(token).await
     }

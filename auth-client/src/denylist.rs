@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::{Asking, Error, SessionSource, SessionState};
 
 /// Time limit of a lookup. It is far longer than a lookup takes (0.1 ms) and far shorter than a
-/// user notices. The value is the same as in auth-api.
+/// delay that a user notices. The value is the same as in auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// If Redis hangs, one request waits for the timeout, and the others skip Redis for this long.
 const REST: Duration = Duration::from_secs(1);
-/// A connection that is not established in this time will probably not be.
+/// A connection that is not established in this time will probably not be established at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The revoked sessions in the denylist that auth-api keeps in Redis. A lookup takes about 0.1 ms,
@@ -23,24 +23,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// auth-api declares its list complete. Otherwise, auth-api is queried, and if it is unavailable,
 /// the token is not accepted.
 ///
-/// # What it does not cover
+/// # Limitations
 ///
 /// auth-api trusts a connection to Redis only after it has written the list over that same
 /// connection. Other services cannot do so. In the following cases, this service, and only this
 /// one, may accept a revoked session for some time:
 ///
-/// - **Redis is restored from an older dump, or fails over to a lagging replica**, including the
-///   marker: until auth-api has rewritten the list, which it does a moment after it detects this.
-///   If no auth-api is running, until the marker expires, after three times
-///   `DENYLIST_SYNC_INTERVAL` (90 seconds by default).
-/// - **auth-api cannot reach Redis**, but this service can: until the marker expires.
-/// - **`ACCESS_TOKEN_TTL` was decreased**: tokens from before outlive the entries of their sessions
-///   in the denylist.
+/// - **Redis is restored from an older dump, or fails over to a lagging replica**, and the marker
+///   is restored, too. The gap lasts until auth-api has rewritten the list, which it does a moment
+///   after it detects the change. If no auth-api is running, the gap lasts until the marker
+///   expires, after three times `DENYLIST_SYNC_INTERVAL` (90 seconds by default).
+/// - **auth-api cannot reach Redis**, but this service can. The gap lasts until the marker expires.
+/// - **`ACCESS_TOKEN_TTL` was decreased**: tokens that were issued before the change outlive the
+///   entries of their sessions in the denylist.
 ///
-/// Introspection has none of these gaps and is therefore the default. Use this where introspection
-/// is too expensive. (It also misses what auth-api itself misses: if one process dies between
-/// committing a revocation and writing it to Redis, other processes notice the revocation at the
-/// next rebuild, within `DENYLIST_SYNC_INTERVAL`.)
+/// Introspection has none of these gaps and is therefore the default. Use this denylist where
+/// introspection is too expensive. (One more gap also exists in auth-api itself: if one process
+/// dies between committing a revocation and writing it to Redis, other processes notice the
+/// revocation at the next rebuild, within `DENYLIST_SYNC_INTERVAL`.)
 pub struct Denylist {
     client: Client,
     prefix: String,

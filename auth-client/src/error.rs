@@ -6,14 +6,14 @@ pub enum Error {
     /// The request has no token.
     #[error("no access token: send it as `Authorization: Bearer …`")]
     NoToken,
-    /// It is ambiguous which header applies.
+    /// The request has more than one `Authorization` header.
     #[error("more than one Authorization header: send one")]
     SeveralHeaders,
-    /// The token is too long, is not a JWT, has another type or algorithm or an extension, or lacks
-    /// a claim that tokens of auth-api have.
+    /// The token is too long, is not a JWT, has another type or algorithm, requires an extension,
+    /// or lacks a claim that tokens of auth-api have.
     #[error("not an access token of auth-api: send the access_token of a login or refresh")]
     NotAnAccessToken,
-    /// The key that signed the token is not published, or no longer.
+    /// The key that signed the token is not published, or is no longer published.
     #[error("signed by a key that auth-api does not publish: refresh, or log in again")]
     UnknownKey,
     /// The token was modified, or was never signed by auth-api.
@@ -30,7 +30,7 @@ pub enum Error {
     /// The token has expired.
     #[error("expired: refresh the session")]
     Expired,
-    /// The token was issued in the future.
+    /// The time of issue is in the future.
     #[error("issued in the future: one of the two clocks is wrong")]
     TooEarly,
     /// auth-api reports that the token is not active or has another use, or its session was

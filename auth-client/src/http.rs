@@ -1,4 +1,4 @@
-//! Requests to auth-api. They are limited in time and size, and follow no redirects.
+//! Requests to auth-api. Requests are limited in time and size, and do not follow redirects.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -30,7 +30,8 @@ impl Http {
     /// Creates a client. `timeout` limits a request from connecting to the last byte of the
     /// response. The error is the reason as text.
     pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
-        // A redirect could send credentials to another party, or make it trusted.
+        // A redirect could send credentials to another party, or make this service trust the keys
+        // of that party.
         let client = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(timeout)

@@ -24,18 +24,20 @@ pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// tokens left to verify, and after a day, no key needs to be kept.
 pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 
-/// auth-api publishes the keys whose tokens may still be valid: two or three. Of a larger set, the
-/// newest keys are kept, which sign now or will sign. Rejecting the set would reject all tokens.
+/// auth-api publishes the keys whose tokens may still be valid: two or three. If a set is larger,
+/// only the newest keys are kept, which sign now or will sign. If the whole set were rejected, all
+/// tokens would be rejected.
 const MAX_KEYS: usize = 64;
 
-/// How long a set is fresh, whatever its response specifies: short enough to remove retired keys,
-/// and long enough that most requests need no new set. The default applies if the response does not
-/// specify a time, and is the time that auth-api specifies.
+/// How long a set is fresh, whatever its response specifies. The maximum is short enough to remove
+/// retired keys, and the minimum is long enough that most requests need no new set. The default
+/// applies if the response does not specify a time, and is the time that auth-api specifies.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
 
-/// After a failed request. It is short, because without keys no token is accepted.
+/// Minimum time between a failed request and the next one. It is short, because no token is
+/// accepted without keys.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// A set of keys that was fetched.
@@ -99,7 +101,7 @@ impl KeySet {
 fn verifier(jwk: Value) -> Option<(String, DecodingKey)> {
     let jwk: Jwk = serde_json::from_value(jwk).ok()?;
     let ours = jwk.kty == "OKP" && jwk.crv == "Ed25519" && jwk.used_for == "sig";
-    // 32 bytes.
+    // 43 characters of base64url contain 32 bytes.
     let is_complete = jwk.x.len() == 43;
     if !ours || !is_complete || jwk.alg.is_some_and(|alg| alg != "EdDSA" && alg != "Ed25519") {
         return None;
@@ -147,9 +149,9 @@ impl KeyRing {
     /// Returns the key with this id.
     ///
     /// The caller waits only if there is no set, if the set does not contain this id, or if the set
-    /// has not been used for so long that it may be hours old and contain a key that was retired
-    /// since. Otherwise, the old set is used while a new one is being fetched, and as long as
-    /// fetching fails.
+    /// has not been used for so long that it may be hours old and contain a key that has been
+    /// retired since. Otherwise, the old set is used while a new one is being fetched, and as long
+    /// as fetching fails.
     pub(crate) async fn find(&self, kid: &str) -> Result<DecodingKey, Error> {
         let known =
             self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
@@ -176,14 +178,14 @@ impl KeyRing {
         if let Some(attempt) = self.0.recent(last.as_ref()) {
             return self.0.outcome(attempt);
         }
-        // In a task, because the caller may be dropped while others wait for the result.
+        // Fetch in a task, because the caller may be dropped while others wait for the result.
         let fetching = tokio::spawn(fetch(Arc::clone(&self.0), last));
         fetching
             .await
             .unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was aborted".to_owned())))
     }
 
-    /// Fetches a new set without waiting for it, unless this is already being done or was done
+    /// Fetches a new set without waiting for it, unless a fetch is in progress or was attempted
     /// recently.
     fn refresh_in_background(&self) {
         if let Ok(last) = Arc::clone(&self.0.last).try_lock_owned()

@@ -5,12 +5,12 @@ use uuid::Uuid;
 /// A source of revoked sessions that is faster than auth-api itself: the `Denylist` of the feature
 /// `redis`, or your own.
 pub trait SessionSource: Send + Sync {
-    /// Returns the state of a session. The request waits for the result, so it must arrive in
-    /// limited time. If the state is not known, return [`SessionState::Unknown`].
+    /// Returns the state of a session. The request waits for the result, so the result must arrive
+    /// in limited time. If the state is not known, return [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 
-/// The future of a [`SessionSource::ask`].
+/// The future that [`SessionSource::ask`] returns.
 pub type Asking<'a> = Pin<Box<dyn Future<Output = SessionState> + Send + 'a>>;
 
 /// The state of a session, from a [`SessionSource`].
@@ -20,6 +20,6 @@ pub enum SessionState {
     Active,
     /// The session was revoked.
     Revoked,
-    /// The source does not know the state, so auth-api is queried.
+    /// The source cannot determine the state, so auth-api is queried.
     Unknown,
 }

@@ -35,7 +35,8 @@ pub struct AccessToken {
     pub expires_at: i64,
 }
 
-/// The claims in a token. `iss` and `aud` are missing here, because they are only compared.
+/// The claims in a token. `iss` and `aud` are omitted, because they are only compared with the
+/// expected values.
 #[derive(Deserialize)]
 struct Claims {
     sub: Uuid,
@@ -63,14 +64,14 @@ impl Rules {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // `check` does this, with the time that it receives.
+        // `check` verifies the expiry, with the time that it receives.
         validation.validate_exp = false;
         Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
     }
 
-    /// Returns the id of the key to verify with, if type and algorithm of the token are the
-    /// accepted ones. The token cannot choose them, and keys that it contains or points to (`jwk`,
-    /// `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
+    /// Returns the id of the key to verify with, if the type and the algorithm of the token are the
+    /// required ones. The token cannot choose other ones, and keys that it contains or points to
+    /// (`jwk`, `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
     pub(crate) fn key_id(token: &str) -> Result<String, Error> {
         if token.len() > MAX_LENGTH {
             return Err(Error::NotAnAccessToken);

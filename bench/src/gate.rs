@@ -1,5 +1,5 @@
-//! The subcommands that have a time limit for any size of the table. Subcommands that a build does
-//! not have are skipped.
+//! The subcommands that must meet a time limit, whatever the size of the table. Subcommands that a
+//! build does not have are skipped.
 
 use std::path::PathBuf;
 use std::process::Command;

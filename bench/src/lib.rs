@@ -1,6 +1,6 @@
 //! Benchmarks of session-reaper: it is compared with the best loops that can be written by hand,
 //! with the loop that most projects use, and with one DELETE. All of them are measured in one run,
-//! in turns, on identical copies of a table.
+//! one after another, on identical copies of a table.
 //!
 //! Read [`measure()`] first, which executes the rounds. The measurements are defined as data: the
 //! states of the table in [`case`], the ways to empty it in [`way`], and the subcommands with a

@@ -60,8 +60,8 @@ fn variable(flag: &Arg) -> String {
     flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Returns whether this value is a secret. A URL without a password is not, except that a user or a
-/// query in an HTTP URL may be a token.
+/// Returns whether this value is a secret. A URL without a password is not a secret, unless it is
+/// an HTTP URL with a user or a query, either of which may be a token.
 fn is_secret(value: &str) -> bool {
     let Some(url) = Url::parse(value).ok().filter(|_| value.contains("://")) else { return true };
     let over_http = matches!(url.scheme(), "http" | "https");

@@ -14,7 +14,7 @@ const ALL: [(&str, &str); 4] = [
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 ];
 
-/// Applies to this host for a year. Its subdomains may not support TLS.
+/// Applies to this host for a year. Subdomains are not included, because they may not support TLS.
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
 /// For HTML pages: the page and the windows that it opens, or that opened it, have no references to

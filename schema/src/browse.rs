@@ -206,7 +206,7 @@ const ROWS_PER_STATEMENT: i64 = 5000;
 /// sessions match.
 ///
 /// The walk includes sessions of disabled accounts, because an account may be enabled again. It
-/// does not include sessions that start after it, so it comes to an end.
+/// does not include sessions that start after it, so it always ends.
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,

@@ -45,7 +45,7 @@ pub struct CookieRenewal {
     pub sealed_successor: Vec<u8>,
     /// Sliding lifetime of the session from now on.
     pub ttl: Duration,
-    /// Minimum gain of the expiry.
+    /// Minimum time by which the renewal must extend the expiry.
     pub threshold: Duration,
 }
 

@@ -148,7 +148,8 @@ pub(crate) struct Before {
 impl Family {
     /// Returns the times before the last rotation; `None` if there was no rotation.
     pub(crate) fn before(&self) -> Option<Before> {
-        // A release of auth-api without this column leaves the expiry of an earlier rotation in it.
+        // An older release of auth-api does not write this column, which then still contains the
+        // expiry from before an earlier rotation.
         let recorded = self.recorded_generation == Some(self.generation);
         let expires_at = self.previous_expires_at.filter(|_| recorded);
         (self.generation > 0).then_some(Before { rotated_at: self.previous_rotated_at, expires_at })
@@ -196,8 +197,8 @@ pub struct FamilyState {
 }
 
 impl FamilyState {
-    /// Reads the state without a lock. This is sufficient to rotate, and to reject what could not
-    /// be accepted at any later time. Returns `None` if there is no such family.
+    /// Reads the state without a lock. This is sufficient to rotate, and to reject a token that
+    /// cannot become acceptable later. Returns `None` if there is no such family.
     pub async fn read(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         token_families::table
             .inner_join(sessions::table.inner_join(accounts::table))
@@ -245,7 +246,8 @@ impl FamilyState {
     }
 
     /// Returns the networks that the family was used from, or `None` if those of the last rotation
-    /// were not recorded, because a release of auth-api without these columns made it.
+    /// were not recorded, because an older release of auth-api, which does not write these columns,
+    /// made that rotation.
     #[must_use]
     pub fn networks(&self) -> Option<Networks> {
         (self.recorded_generation == Some(self.issued.generation)).then_some(self.networks)
@@ -280,7 +282,8 @@ impl FamilyState {
     }
 }
 
-/// Locks the row of a session until the transaction ends. `false`: there is no such session.
+/// Locks the row of a session until the transaction ends. Returns `false` if there is no such
+/// session.
 async fn lock_session(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
     sessions::table
         .find(id)

@@ -63,7 +63,7 @@ pub struct IssuedTokens {
     pub token_hash: TokenHash,
     /// Hash of the previous token.
     pub previous_hash: Option<TokenHash>,
-    /// Key of all generations; `None` for families that are older than keys.
+    /// Key of all generations; `None` for families that began before family keys existed.
     pub key: Option<FamilyKey>,
 }
 

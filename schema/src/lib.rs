@@ -3,8 +3,8 @@
 //! Read [`tables`] first, which is generated from the migrations, and then the module of the row
 //! that you need: [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`],
 //! [`cookies`] and [`challenges`], and [`browse`] for operators. Each query is in the module of the
-//! row that it reads. SQL that Diesel's DSL cannot express is in `sql/`; `statement.rs` makes typed,
-//! cached statements of these files.
+//! row that it reads. SQL that Diesel's DSL cannot express is in `sql/`; `statement.rs` makes
+//! typed, cached statements from these files.
 //!
 //! [`pool`] keeps a limited number of connections, and [`migrate`] applies the embedded migrations.
 //!

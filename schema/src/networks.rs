@@ -24,7 +24,7 @@ impl Networks {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self { last_ipv4: Some(Ipv4Net::from(ip).into()), last_ipv6: None },
             IpAddr::V6(ip) => {
-                // Every IPv6 network may have this length.
+                // This prefix length is valid for every IPv6 address.
                 Self {
                     last_ipv4: None,
                     last_ipv6: Ipv6Net::new(ip, 64).ok().map(|net| net.trunc().into()),
@@ -33,8 +33,8 @@ impl Networks {
         }
     }
 
-    /// Returns whether an address is in one of the networks. False if its IP version has not been
-    /// used.
+    /// Returns whether an address is in one of the networks. Returns `false` if no network of its
+    /// IP version has been used.
     #[must_use]
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_compared_within_its_version_of_ip() {
+    fn address_is_compared_within_its_ip_version() {
         let both = networks("203.0.113.7", "2001:db8:1:2::7");
         for (ip, inside) in [
             ("203.0.113.7", true),

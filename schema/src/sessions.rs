@@ -1,4 +1,4 @@
-//! Sessions: one lifetime and one revocation each, whether they use tokens or a cookie.
+//! Sessions. Each has one lifetime and one revocation, whether it uses tokens or a cookie.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -262,8 +262,8 @@ impl Session {
     }
 
     /// Returns the times that clients are shown: if the last rotation was less than `span` ago,
-    /// those from before it. Otherwise, an attacker with a copy of an older token could see that it
-    /// has been replaced, and request the successor in time.
+    /// those from before it. If the new times were shown, an attacker with a copy of an older token
+    /// could see that the token has been replaced, and request the successor in time.
     #[must_use]
     pub fn shown_times(&self, span: Duration) -> ShownTimes {
         let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };
@@ -405,7 +405,8 @@ impl Session {
             .order((sessions::revoked_at, sessions::id))
             .limit(page)
             .into_boxed();
-        // Each limit is an index condition, so a page costs only what it contains.
+        // Each limit is an index condition, so the cost of a page depends only on the rows that it
+        // contains.
         let query = match after {
             // clock_timestamp() is volatile and cannot be an index condition.
             None => query.filter(sessions::revoked_at.gt(statement_timestamp().nullable()

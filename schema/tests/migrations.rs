@@ -30,7 +30,7 @@ async fn shape(database: &Database) -> String {
         .await
 }
 
-/// Applies the migrations of one set.
+/// A set of migrations.
 #[derive(Clone, Copy)]
 enum Set {
     Auth,
@@ -60,7 +60,7 @@ impl Set {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sets_apply_in_any_order_and_only_once() {
+async fn migration_sets_apply_in_any_order_and_only_once() {
     let (one, other) = (Database::empty().await, Database::empty().await);
     for (database, order) in [(&one, Set::BOTH), (&other, [Set::Reaper, Set::Auth])] {
         for set in order {
@@ -92,7 +92,7 @@ async fn concurrent_migrators_apply_each_migration_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_takes_back_what_up_made() {
+async fn down_migrations_revert_all_changes() {
     let database = Database::empty().await;
     for set in Set::BOTH {
         set.apply(&database).await;
@@ -156,7 +156,7 @@ async fn each_down_reverts_its_own_up() {
 }
 
 #[tokio::test]
-async fn every_index_says_which_query_it_serves() {
+async fn every_index_has_a_comment() {
     let database = Database::create().await;
     let undocumented: Option<String> = database
         .one(
@@ -170,7 +170,7 @@ async fn every_index_says_which_query_it_serves() {
 }
 
 #[tokio::test]
-async fn the_tables_refuse_what_must_not_be() {
+async fn tables_reject_invalid_rows() {
     let database = Database::create().await;
     let client = database.client().await;
     let account = "INSERT INTO accounts (id, issuer, subject)
@@ -271,7 +271,7 @@ async fn print_schema(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn tables_rs_is_what_the_migrations_make() {
+async fn tables_rs_matches_the_migrations() {
     let database = Database::create().await;
     let file =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tables.rs")).unwrap();

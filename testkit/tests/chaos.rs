@@ -8,8 +8,8 @@
 
 use testkit::{Program, binary};
 
-/// Plays the round of a seed. The number of operations limits a round, not its time, so a slow
-/// machine takes longer.
+/// Runs the round of a seed. A round is limited by its number of operations and not by time, so it
+/// takes longer on a slow machine.
 async fn no_invariant_is_violated(seed: &str) {
     let traces = tempfile::tempdir().unwrap();
     let (pg_bin, reaper) = (std::env::var("PG_BIN").unwrap(), binary("session-reaper"));
@@ -30,21 +30,21 @@ async fn no_invariant_is_violated(seed: &str) {
 }
 
 #[tokio::test]
-async fn a_table_that_takes_the_targets_name_keeps_its_rows() {
+async fn table_that_takes_the_name_of_the_target_keeps_its_rows() {
     no_invariant_is_violated("4").await;
 }
 
 #[tokio::test]
-async fn a_condition_on_another_table_holds_beside_writers() {
+async fn condition_on_another_table_holds_during_writes() {
     no_invariant_is_violated("7").await;
 }
 
 #[tokio::test]
-async fn reapers_of_a_table_and_of_its_partition_take_turns() {
+async fn reapers_of_a_table_and_its_partition_exclude_each_other() {
     no_invariant_is_violated("8").await;
 }
 
 #[tokio::test]
-async fn what_decides_may_be_swapped_while_a_reaper_is_at_work() {
+async fn condition_holds_when_its_table_is_swapped_during_a_run() {
     no_invariant_is_violated("33").await;
 }

@@ -17,8 +17,8 @@ const TABLES: [&str; 6] = [
     "reaper_state",
 ];
 
-/// Fills each table with half a million rows. They are live, except for 2,000 rows for each reason
-/// of the reaper, and 3,000 sessions that were revoked just now.
+/// Fills each table with half a million rows. The rows are live, except for 2,000 rows for each
+/// reason for which the reaper deletes rows, and 3,000 sessions that were revoked just now.
 const FILL: &str = "
     INSERT INTO accounts (id, issuer, subject)
         SELECT gen_random_uuid(), 'stellar:testnet', 'G' || i FROM generate_series(1, 500000) i;
@@ -106,7 +106,7 @@ async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_half_a_million_rows_a_table_nothing_is_scanned() {
+async fn no_statement_scans_a_large_table() {
     let database = Database::create().await;
     database.execute(FILL).await;
     let client = database.client().await;

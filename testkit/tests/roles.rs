@@ -79,7 +79,7 @@ async fn each_role_has_the_listed_privileges_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_privilege_that_is_absent_is_refused() {
+async fn statements_without_privilege_are_rejected() {
     let database = Database::create().await;
     for (role, statements) in [
         (
@@ -153,7 +153,7 @@ async fn a_privilege_that_is_absent_is_refused() {
 }
 
 #[tokio::test]
-async fn running_it_again_narrows() {
+async fn rerunning_the_script_revokes_excess_privileges() {
     let database = Database::create().await;
     let client = database.client().await;
     client
@@ -170,7 +170,7 @@ async fn running_it_again_narrows() {
 }
 
 #[tokio::test]
-async fn no_moment_is_without_the_privileges() {
+async fn rerunning_the_script_keeps_privileges_uninterrupted() {
     let database = Database::create().await;
     let (mut owner, program) = (database.client().await, database.client().await);
     program.batch_execute("SET ROLE auth_api").await.unwrap();
@@ -185,7 +185,7 @@ async fn no_moment_is_without_the_privileges() {
 }
 
 #[tokio::test]
-async fn accounts_are_granted_only_when_asked_for() {
+async fn account_privileges_are_granted_only_on_request() {
     let database = Database::create().await;
     let client = database.client().await;
     database.apply_roles("SET session_reaper.keep_accounts = 'on'").await;
@@ -204,7 +204,7 @@ async fn accounts_are_granted_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn tables_of_others_get_no_grants() {
+async fn tables_of_other_applications_get_no_grants() {
     for foreign in [
         "CREATE TABLE accounts (id uuid PRIMARY KEY); CREATE TABLE sessions (sid text PRIMARY KEY)",
         "CREATE TABLE sessions (id bigint PRIMARY KEY, expires_at timestamptz, revoked_at timestamptz, user_agent text,
@@ -231,7 +231,7 @@ async fn tables_of_others_get_no_grants() {
 }
 
 #[tokio::test]
-async fn the_tables_are_those_that_the_search_path_finds() {
+async fn tables_are_found_through_the_search_path() {
     let database = Database::create().await;
     let client = database.client().await;
     client
@@ -263,7 +263,7 @@ async fn the_tables_are_those_that_the_search_path_finds() {
 }
 
 #[tokio::test]
-async fn nothing_in_a_schema_of_the_path_runs() {
+async fn planted_functions_and_operators_are_not_executed() {
     let database = Database::create().await;
     let functions = [
         ("format", "text, text, text", "text"),
@@ -309,7 +309,7 @@ async fn nothing_in_a_schema_of_the_path_runs() {
 }
 
 #[test]
-fn it_proves_the_structure_as_the_reaper_does() {
+fn structure_check_is_the_same_as_in_the_reaper() {
     let words =
         |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     let proof = include_str!("../../reaper/src/target/auth_api.sql");

@@ -5,7 +5,7 @@ use testkit::{Server, eventually};
 use tokio_postgres::Client;
 
 #[tokio::test]
-async fn a_server_has_the_settings_that_it_was_given_and_ends_with_its_owner() {
+async fn server_has_its_settings_and_ends_with_its_owner() {
     let server = Server::start(&[("autovacuum", "off"), ("log_min_duration_statement", "0")]).await;
     let client = server.client().await;
     assert_eq!(client.query_one("SHOW autovacuum", &[]).await.unwrap().get::<_, String>(0), "off");
@@ -23,7 +23,7 @@ async fn rows(replica: &Client) -> i64 {
 }
 
 #[tokio::test]
-async fn a_replica_follows_its_primary_unless_it_is_paused() {
+async fn replica_follows_its_primary_unless_paused() {
     let primary = Server::start(&[]).await;
     let writer = primary.client().await;
     writer.batch_execute("CREATE TABLE rows AS SELECT 1").await.unwrap();

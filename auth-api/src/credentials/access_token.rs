@@ -59,7 +59,7 @@ pub struct Issued {
 /// The caller that a valid token identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The session. Only the denylist shows whether it has been revoked.
+    /// The session. Only the denylist shows whether the session has been revoked.
     pub session_id: SessionId,
 }
 
@@ -175,8 +175,8 @@ impl AccessTokens {
         &self.issuer
     }
 
-    /// Returns `client_id`. It is constant, because this service itself issues all tokens, for any
-    /// client.
+    /// Returns `client_id`. The value is the same in all tokens, because this service issues them
+    /// itself, whichever client logged in.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID
@@ -212,9 +212,9 @@ impl AccessTokens {
         Ok(Issued { token: token.into(), expires_in: exp - iat })
     }
 
-    /// Verifies a token. The token does not choose the algorithm: it must be `EdDSA`, with the key
-    /// that `kid` selects among the keys of this service. `jku`, `jwk`, and `x5c` are ignored (RFC
-    /// 8725 §3.1, §3.10).
+    /// Verifies a token. The algorithm must be `EdDSA`, whatever the token specifies, and the key
+    /// is the one that `kid` selects among the keys of this service. `jku`, `jwk`, and `x5c` are
+    /// ignored (RFC 8725 §3.1, §3.10).
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
         self.decode::<RequiredClaims>(token, now)
             .map(|claims| Caller { session_id: SessionId(claims.sid) })
@@ -256,8 +256,8 @@ impl AccessTokens {
         if now.timestamp() >= claims.exp() {
             return Err(InvalidAccessToken::Expired);
         }
-        // The token was issued when ACCESS_TOKEN_TTL was longer. The denylist may drop its session
-        // before the token expires.
+        // The token was issued when ACCESS_TOKEN_TTL was longer. The denylist may drop the entry of
+        // its session before the token expires.
         if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }

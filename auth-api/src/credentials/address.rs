@@ -14,8 +14,8 @@ pub struct AccountAddress {
 /// Why an address cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey, which would make two users
-    /// of one wallet, and a `C…` strkey has no key.
+    /// Not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey, so one wallet would become
+    /// two users. A `C…` strkey has no key.
     #[error("not a Stellar account address (56 characters that begin with G)")]
     NotAnAccount,
     /// The 32 bytes are not a point on the curve, or not its canonical encoding.

@@ -65,8 +65,9 @@ pub struct ChallengeIssuer {
     ttl: chrono::Duration,
 }
 
-/// The maximum of `CHALLENGE_TTL`. Anyone with `AUTH_SECRET` can make a challenge that expires in a
-/// hundred years, and a signature of it would allow a login until then.
+/// The maximum of `CHALLENGE_TTL`. Without a maximum, anyone with `AUTH_SECRET` could make a
+/// challenge that expires in a hundred years, and a wallet's signature of that challenge would
+/// allow a login until then.
 const LONGEST: chrono::Duration = chrono::Duration::hours(1);
 /// The maximum length of a message, in bytes. Hardware wallets have small screens and little
 /// memory.
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_reads_as_documented() {
+    fn challenge_has_the_documented_format() {
         let wallet = Wallet::generate();
         let challenge =
             ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_valid_until_just_before_its_expiry() {
+    fn challenge_is_valid_until_its_expiry() {
         let wallet = Wallet::generate();
         let challenge =
             ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap();
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_that_expires_in_more_than_an_hour_is_refused() {
+    fn challenge_valid_for_over_an_hour_is_rejected() {
         let wallet = Wallet::generate();
         let mut issuer = ours();
         issuer.ttl = chrono::Duration::hours(1);
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_altered_in_any_byte_is_refused_even_when_signed() {
+    fn challenge_altered_in_any_byte_is_rejected_even_if_signed() {
         let wallet = Wallet::generate();
         let message =
             ours().issue(&AccountAddress::parse(wallet.address()).unwrap(), now()).unwrap().message;
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_of_another_wallet_domain_chain_or_secret_is_refused() {
+    fn challenge_for_another_wallet_or_deployment_is_rejected() {
         let (wallet, other_wallet) = (Wallet::generate(), Wallet::generate());
         let address = AccountAddress::parse(wallet.address()).unwrap();
         let message = ours().issue(&address, now()).unwrap().message;

@@ -28,8 +28,8 @@ pub enum SecretHash {
 pub(super) enum InvalidHash {
     /// Neither a BLAKE3 nor an argon2id hash.
     Unknown,
-    /// Checking a secret against it would take more memory than a small machine has, or delay other
-    /// requests too much.
+    /// Checking a secret against this hash would take more memory than a small machine has, or
+    /// delay other requests too much.
     TooCostly,
 }
 

@@ -2,9 +2,9 @@
 //! [`signing_keys`] does I/O: it reads and writes key files.
 //!
 //! A client answers a [`Challenge`] with a [`Signature`], and receives a [`RefreshToken`] and an
-//! [access token](access_token), or a [`SessionToken`]. They are made with the [`Secrets`] and the
-//! [`signing_keys`]. Each credential is parsed once, when it enters the service, and a parsed
-//! credential is authentic.
+//! [access token](access_token), or a [`SessionToken`]. These credentials are made with the
+//! [`Secrets`] and the [`signing_keys`]. Each credential is parsed once, when it enters the
+//! service, and a parsed credential is authentic.
 
 pub mod access_token;
 mod address;

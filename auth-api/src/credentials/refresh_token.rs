@@ -21,11 +21,11 @@ const PROOF_AT: usize = HEAD_LENGTH + RANDOM_LENGTH;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
 ///
-/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so it was
-/// made with `AUTH_SECRET`. The secret consists of 16 random bytes and a proof of them under the
-/// key of the family. So making a token that counts as [issued](Self::is_among) by the family also
-/// requires this key, which is stored in the database. Only the database shows whether the token is
-/// the current one.
+/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so the
+/// token was made with `AUTH_SECRET`. The secret consists of 16 random bytes and a proof of them
+/// under the key of the family. So making a token that counts as [issued](Self::is_among) by the
+/// family also requires this key, which is stored in the database. Only the database shows whether
+/// the token is the current one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Tagged<LENGTH>);
 
@@ -47,8 +47,8 @@ impl RefreshToken {
         Ok(Self(Tagged::new(&KIND, secrets, session_id, &generation.to_be_bytes(), &secret)))
     }
 
-    /// Parses a token and verifies its tag. Returns [`Forged`] if it was not made with one of
-    /// `secrets`.
+    /// Parses a token and verifies its tag. Returns [`Forged`] if the token was not made with one
+    /// of `secrets`.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         Tagged::parse(&KIND, text, secrets).map(Self)
     }
@@ -166,7 +166,7 @@ mod tests {
         );
         assert!(old.is_among(&family));
         // Tokens made with AUTH_SECRET alone, with another family's key, or with the proof of
-        // another generation or session.
+        // another generation or session do not count as issued.
         let other = fresh_family_key().unwrap();
         let moved = |from: &RefreshToken, id, generation: u32| {
             let mut secret = random_secret().unwrap();

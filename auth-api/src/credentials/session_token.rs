@@ -17,9 +17,9 @@ const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 
 /// The token in a session cookie: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
-/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so this
-/// service issued the token. Only the database shows whether the token is the current one of its
-/// session and whether the session is live.
+/// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so the
+/// token was made with `AUTH_SECRET`. Only the database shows whether the token is the current one
+/// of its session and whether the session is live.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken(Tagged<LENGTH>);
 
@@ -29,7 +29,8 @@ impl SessionToken {
         Ok(Self(Tagged::new(&KIND, secrets, session_id, &[], &random_secret()?)))
     }
 
-    /// Parses a token and verifies its tag. Returns [`Forged`] if this service did not issue it.
+    /// Parses a token and verifies its tag. Returns [`Forged`] if the token was not made with one
+    /// of `secrets`.
     pub fn parse(text: &str, secrets: &Secrets) -> Result<Self, Forged> {
         Tagged::parse(&KIND, text, secrets).map(Self)
     }

@@ -172,8 +172,8 @@ impl SigningKeys {
     }
 
     /// Returns the public keys as a JWK set (RFC 7517, with Ed25519 keys as in RFC 8037). Spent
-    /// keys are omitted. Otherwise, the set would grow until verifiers reject it if nobody retires
-    /// keys. While the time is unknown, the set contains all keys.
+    /// keys are omitted. Otherwise, if no keys were retired, the set would grow until verifiers
+    /// rejected it. While the time is unknown, the set contains all keys.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
         let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
@@ -203,8 +203,8 @@ impl SigningKeys {
         half.min(Duration::from_mins(5))
     }
 
-    /// Returns the status of each key, oldest first. A key signs from the time at which it has been
-    /// published for long enough until the time at which the next key has. The oldest key signs
+    /// Returns the status of each key, oldest first. A key begins to sign when it has been
+    /// published for long enough, and stops when the next key begins to sign. The oldest key signs
     /// from the beginning.
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Vec<KeyStatus<'_>> {
@@ -273,8 +273,8 @@ pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, Signing
         .map_err(|error| io(directory, std::io::Error::other(error)))?;
     let path = directory.join(format!("{}-{}.pem", now.format(NAME_TIME), hex::encode(suffix)));
     let not_a_key = |reason: String| SigningKeysError::NotAKey { path: path.clone(), reason };
-    // PKCS#8 v1, without the public key, as the `openssl` command writes it: OpenSSL 3.0 cannot
-    // read v2.
+    // Write PKCS#8 v1, without the public key, like the `openssl` command. OpenSSL 3.0 cannot read
+    // v2.
     let pem = KeypairBytes { secret_key: *seed, public_key: None }
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| not_a_key(error.to_string()))?;

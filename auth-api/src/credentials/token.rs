@@ -16,7 +16,8 @@ pub enum Token {
 }
 
 impl Token {
-    /// Parses a token of any type. Returns `None` if `text` is not a token. Queries no database.
+    /// Parses a token of any type. Returns `None` if `text` is not a token. Does not query the
+    /// database.
     #[must_use]
     pub fn recognise(
         text: &str,

@@ -12,10 +12,10 @@
 //! - after each connection or reconnection, this process does not trust the list until a rebuild of
 //!   its own has completed over that connection.
 //!
-//! Otherwise, the check is a primary-key lookup in PostgreSQL. This is also the case while Redis is
-//! unavailable or hangs: the first command that fails ends the trust and opens the circuit breaker
-//! of [`Redis`], so the next requests do not wait for Redis again. If both are unavailable, the
-//! response is 503.
+//! Without this proof, the check is a primary-key lookup in PostgreSQL. This is also the case while
+//! Redis is unavailable or hangs: after the first command that fails, the list is no longer trusted
+//! and the circuit breaker of [`Redis`] is open, so the next requests do not wait for Redis again.
+//! If both are unavailable, the response is 503.
 
 mod rebuild;
 
@@ -149,8 +149,8 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions like [`Self::deny`], but only returns the error if Redis does not accept the
-    /// write.
+    /// Denies sessions like [`Self::deny`], but if Redis does not accept the write, only returns
+    /// the error.
     pub(crate) async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
         if ids.is_empty() {
             return Ok(());

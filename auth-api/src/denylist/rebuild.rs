@@ -15,8 +15,8 @@ use crate::redis::RedisFailure;
 /// database.
 const PAGE: i64 = 1000;
 
-/// The first delay before a failed rebuild is retried: short, for the moment after a restart. The
-/// delay doubles with each failure.
+/// The first delay before a failed rebuild is retried. It is short, because Redis may just have
+/// been restarted. The delay doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The maximum delay before a failed rebuild is retried.
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Cloc
                     () = denylist.redis.outage() => true,
                 };
                 if requested {
-                    // Several reports of one problem cause only one rebuild.
+                    // Wait briefly, so that several reports of one problem cause only one rebuild.
                     tokio::time::sleep(jitter(Duration::from_millis(10))).await;
                 }
             }
@@ -81,7 +81,8 @@ pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Cloc
     }
 }
 
-/// Adds up to 50 % at random, so that replicas do not restart each other's rebuilds forever.
+/// Adds a random delay of up to 50 %, so that replicas do not restart each other's rebuilds
+/// forever.
 fn jitter(duration: Duration) -> Duration {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);
@@ -115,17 +116,17 @@ impl Denylist {
 
         let mut begin = redis::pipe();
         if missed > 0 {
-            // The marker is wrong, and so would be that of a rebuild in progress: a new epoch stops
-            // that rebuild.
+            // The marker is wrong, and a rebuild in progress would set another wrong one. A new
+            // epoch makes that rebuild fail.
             begin.cmd("DEL").arg(self.marker()).ignore();
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
         } else {
-            // An existing epoch is shared: concurrent rebuilds write the same list, and need not
-            // stop each other.
+            // Keep an existing epoch: concurrent rebuilds write the same list, and need not stop
+            // each other.
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).arg("NX").ignore();
         }
-        // The epoch outlives any rebuild. A rebuild that takes longer finds that the epoch is gone,
-        // and starts over.
+        // The epoch lives for ten minutes, longer than a rebuild should take. A rebuild that takes
+        // even longer finds that the epoch is gone, and starts over.
         begin.cmd("EXPIRE").arg(self.epoch()).arg(600).ignore();
         begin.cmd("GET").arg(self.epoch());
         let (number, (epoch,)): (u64, (String,)) =

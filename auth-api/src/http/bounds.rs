@@ -41,7 +41,7 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// forever. The same applies to a client that receives a response before the end of its chunked
 /// body, because actix continues to read the body.
 pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) {
-    // A second descriptor for the socket. If it cannot be created, only actix's own limits apply.
+    // Duplicate the descriptor of the socket. If this fails, only actix's own limits apply.
     let stream = stream.downcast_ref::<TcpStream>();
     let socket = stream.and_then(|stream| stream.as_fd().try_clone_to_owned().ok());
     let Some(socket) = socket.map(Socket::from).map(Arc::new) else { return };
@@ -68,7 +68,7 @@ async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress
         if now.closing {
             return close_idle(&socket, seen).await;
         }
-        // After the last response, only its delivery to the client remains to be waited for.
+        // After the last response, wait only for its delivery to the client.
         let pause = if now.close_announced { Duration::ZERO } else { bounds.keep_alive };
         let next = seen.wait_for(|later| later.closing || later.begun > now.begun);
         match tokio::time::timeout(pause + bounds.head_timeout, next).await {

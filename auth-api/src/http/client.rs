@@ -59,9 +59,9 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
     }
 }
 
-/// Warns once about a trusted proxy that names its clients in the header that is ignored: all of
-/// its clients share its address. A client can cause this warning by sending that header, but has
-/// no other effect by doing so.
+/// Warns once about a trusted proxy that sends client addresses in the header that is ignored, so
+/// that all of its clients share the proxy's address. A client that sends that header itself can
+/// cause this warning, but nothing else.
 fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());
@@ -105,8 +105,8 @@ fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     reached
 }
 
-/// Returns the hops that a header lists, the nearest proxy's last. All fields with the same name
-/// form one list (RFC 9110 §5.3).
+/// Returns the hops that a header lists. The last one was added by the nearest proxy. All fields
+/// with the same name form one list (RFC 9110 §5.3).
 fn path(headers: &HeaderMap, header: ProxyHeader, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
     headers
         .get_all(header.name())

@@ -47,8 +47,8 @@ impl Connections {
     #[must_use]
     pub fn new(bounds: &Bounds, trusted: TrustedProxies) -> Self {
         let most = bounds.connections;
-        // A twentieth stays free, so that a new connection need not wait for a closed one to
-        // disappear.
+        // A twentieth of the connections stays free, so that a new connection need not wait for a
+        // closed one to disappear.
         let room = most - (most / 20).max(1);
         let capacity = Capacity { most, room, share: bounds.network_share() };
         let share_of_all = bounds.connections_per_network.is_some();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_and_private_networks_have_no_share_unless_it_is_set() {
+    fn proxies_and_private_networks_have_no_share_by_default() {
         for peer in [
             "127.0.0.1",
             "10.1.2.3",
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn half_is_reported_once_for_each_crossing() {
+    fn half_full_is_reported_once_for_each_crossing() {
         let all = connections(10, Some(10));
         let half = |places: &mut Vec<Result<Place, Place>>, number: usize| {
             let entered = (0..number).map(|_| {

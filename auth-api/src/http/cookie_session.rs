@@ -53,8 +53,8 @@ pub(crate) struct Accepted {
 }
 
 impl PresentedCookie<'_> {
-    /// Returns the live session of the token, if the token is valid. A token that was valid earlier
-    /// ends the session, because two parties must have had it.
+    /// Returns the live session of the token, if the token is valid. A replaced token that is no
+    /// longer valid ends the session, because two parties must have had it.
     pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
         let session = find_live(state, self.token.session_id()).await?;
         let Some((session, tokens)) =
@@ -109,8 +109,8 @@ impl PresentedCookie<'_> {
         Problem::Unauthenticated
     }
 
-    /// Returns the status of the token at the time at which the request arrived. What other
-    /// requests did while this one waited for the database is not held against its client.
+    /// Returns the status of the token at the time at which the request arrived. A client is not
+    /// penalized for what other requests did while its own request waited for the database.
     fn token_status(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
@@ -254,7 +254,8 @@ impl PresentedCookie<'_> {
     }
 }
 
-/// Returns whether the expiry would be extended by enough, and no previous token is still valid.
+/// Returns whether a renewal would extend the expiry by at least the threshold, and no previous
+/// token is still valid.
 fn is_due(state: &State, session: &Session) -> bool {
     let previous = session.cookie.as_ref().and_then(|tokens| tokens.previous.as_ref());
     if previous.is_some_and(|previous| previous.good_until > session.now) {

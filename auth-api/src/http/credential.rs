@@ -1,4 +1,4 @@
-//! Verifies the credential of a request, without asking whether its session is live.
+//! Verifies the credential of a request, without checking whether its session is live.
 
 use actix_web::HttpRequest;
 use schema::ids::SessionId;

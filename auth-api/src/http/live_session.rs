@@ -1,4 +1,4 @@
-//! Looks sessions up: whether one has ended, and the one that is live.
+//! Looks up sessions: checks whether a session has ended, and reads a live session.
 
 use std::sync::Arc;
 

@@ -13,9 +13,9 @@ pub(super) struct InProcess {
     quota: Quota,
 }
 
-/// States by key, up to [`MOST_KEYS`], which is about six megabytes for each policy. When the
-/// maximum is reached, all states are dropped, which gives every client a fresh quota: that is
-/// better than unbounded memory.
+/// At most [`MOST_KEYS`] states by key, which take about six megabytes for each policy. When the
+/// maximum is reached, all states are dropped. Every client then has a fresh quota, which is better
+/// than unbounded memory.
 struct Bounded(HashMapStateStore<String>);
 
 const MOST_KEYS: usize = 50_000;
@@ -33,7 +33,8 @@ impl InProcess {
     /// Counts a request. Returns `Err` if the quota is used up.
     pub(super) fn count(&self, key: &str) -> Result<Left, Left> {
         match self.limiter.check_key(&key.to_owned()) {
-            // An upper bound: governor does not report how much of the share has passed.
+            // This is an upper bound, because governor does not report how much of the share has
+            // passed.
             Ok(state) => Ok(Left {
                 requests: state.remaining_burst_capacity().into(),
                 one_more: self.quota.share(),

@@ -8,8 +8,8 @@
 //!   of Redis;
 //! - [`in_process`] counts in this process while Redis is unavailable, so that the limits still
 //!   apply. It also counts all requests that are so cheap that the round trip would cost more, such
-//!   as reading one's own session;
-//! - [`Verdict`] is the result for a request, and contains what the client is shown (the
+//!   as those that read the caller's own session;
+//! - [`Verdict`] is the result for a request, and contains the values that the client sees (the
 //!   `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! A request is counted by its network before any more expensive work is done for it, such as

@@ -5,7 +5,7 @@ use super::layer::{Layer, provider_network};
 use super::quota::{Left, Quota};
 use super::route::Scope;
 
-/// What a quota is counted by.
+/// The property by which a quota counts requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Network(Layer),
@@ -25,7 +25,7 @@ impl Key {
     }
 }
 
-/// What a request is counted by this time.
+/// The properties by which a request is counted.
 #[derive(Clone, Copy)]
 pub(super) struct Counted<'r> {
     /// The address that the request comes from.

@@ -2,8 +2,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// A number of requests in a period. All of them may be made at once. After that, one more is
-/// allowed each time its share of the period has passed (GCRA, a leaky bucket).
+/// A number of requests in a period. All of them may be made at once. After that, one more request
+/// is allowed each time one request's share of the period has passed (GCRA, a leaky bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_more_is_allowed_exactly_when_reported(requests in 1_u32..=5000, seconds in 1_u64..=3600, paid in 0.0..=1.0) {
+        fn next_request_is_allowed_exactly_when_reported(requests in 1_u32..=5000, seconds in 1_u64..=3600, paid in 0.0..=1.0) {
             let quota = Quota::parse(&format!("{requests}/{seconds}s")).unwrap();
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any debt within the limit will do")]
             let debt = (quota.limit_us() as f64 * paid) as u64;

@@ -39,13 +39,13 @@ impl Route {
     pub(super) const SHARED: [Self; 5] =
         [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
-    /// Returns the template of the route, as the other metrics contain it.
+    /// Returns the template of the route, as in the other metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Returns the scopes that its requests are counted by.
+    /// Returns the scopes by which requests to the route are counted.
     #[must_use]
     pub fn scopes(self) -> &'static [Scope] {
         match self {
@@ -62,7 +62,7 @@ impl Route {
     }
 }
 
-/// What a request is counted by, as a label in metrics.
+/// The property by which a request is counted, as a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Scope {

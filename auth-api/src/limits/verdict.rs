@@ -4,7 +4,7 @@ use super::policy::{Key, Policy};
 use super::quota::Left;
 use super::route::Scope;
 
-/// The rest of one quota.
+/// What remains of one quota.
 #[derive(Debug, PartialEq, Eq)]
 struct Remaining {
     /// Whether this is the quota of a wallet or session.

@@ -9,9 +9,9 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 /// A multiplexed connection and its number. Connections are numbered from 1 in the order in which
 /// they are made.
 ///
-/// The denylist's trust depends on the number. The Redis server behind a new connection may not be
-/// the same as before (it may have been restarted from an old dump or failed over), so nothing that
-/// was trusted carries over.
+/// Whether the denylist is trusted depends on this number. The Redis server behind a new connection
+/// may not be the same as before (it may have been restarted from an old dump or failed over), so
+/// trust does not carry over to a new connection.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,

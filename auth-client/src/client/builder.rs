@@ -11,12 +11,14 @@ use crate::keys::{self, KeyRing};
 use crate::sessions::SessionSource;
 use crate::token::Rules;
 
-/// Clocks of synchronized hosts differ by less than a second. This is for hosts that are not.
+/// Clocks of synchronized hosts differ by less than a second. This leeway is for hosts that are not
+/// synchronized.
 const LEEWAY: Duration = Duration::from_secs(30);
 /// auth-api removes a denied session from its denylist a minute after its last access token has
 /// expired. With a longer leeway, tokens of revoked sessions would be accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
-/// auth-api responds in milliseconds. A user must not wait longer for this than for other requests.
+/// auth-api responds in milliseconds. If it does not respond, a user must not have to wait for
+/// long.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The settings of an [`AuthClient`]. Everything except the URL has a default.
@@ -170,7 +172,7 @@ fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // Never resolved by a name server (RFC 6761 §6.3).
+        // Name servers never resolve these names (RFC 6761 §6.3).
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }

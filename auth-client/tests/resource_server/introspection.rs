@@ -17,7 +17,7 @@ async fn set(database: &Database) -> (AuthApi, Service, AuthClient) {
 }
 
 #[tokio::test]
-async fn only_an_access_token_is_taken_for_one() {
+async fn only_access_tokens_are_accepted_as_access_tokens() {
     let database = Database::create().await;
     let (api, _, client) = set(&database).await;
     let wallet = Wallet::generate();
@@ -56,7 +56,7 @@ async fn only_an_access_token_is_taken_for_one() {
 }
 
 #[tokio::test]
-async fn what_is_revoked_is_inactive_at_once() {
+async fn revoked_credentials_are_inactive_immediately() {
     let database = Database::create().await;
     let (api, _, client) = set(&database).await;
     let tokens = api.login(&Wallet::generate()).await;
@@ -70,7 +70,7 @@ async fn what_is_revoked_is_inactive_at_once() {
 }
 
 #[tokio::test]
-async fn who_asks_has_to_say_who_it_is() {
+async fn introspection_requires_valid_client_credentials() {
     let database = Database::create().await;
     let (api, service, _) = set(&database).await;
     let token = api.login(&Wallet::generate()).await.access;
@@ -85,7 +85,7 @@ async fn who_asks_has_to_say_who_it_is() {
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_lets_nobody_in() {
+async fn invalid_introspection_response_is_an_error() {
     let answers =
         ["", "<html>", "{}", r#"{"active":"true"}"#, r#"{"active":true}"#, r#"[{"active":true}]"#];
     for answer in answers {
@@ -117,7 +117,7 @@ async fn leading_to(other: &Receiver) -> String {
 }
 
 #[tokio::test]
-async fn nobody_is_followed_elsewhere() {
+async fn redirects_are_not_followed() {
     let other = Receiver::answering(&[(200, r#"{"active":false}"#)]).await;
     let client = client_of(&leading_to(&other).await).credentials("a", "b").build().unwrap();
     let answer = client.introspect("x").await;
@@ -129,7 +129,7 @@ async fn nobody_is_followed_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_is_refused_though_it_is_active() {
+async fn active_token_for_another_audience_is_rejected() {
     let mut said = json!({
         "active": true, "token_use": "access_token", "wallet": "G", "exp": 4_000_000_000_u32,
         "sub": "01900000-0000-7000-8000-000000000000", "sid": "01900000-0000-7000-8000-000000000001",
@@ -163,7 +163,7 @@ async fn a_token_for_another_audience_is_refused_though_it_is_active() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_is_told() {
+fn invalid_settings_are_rejected() {
     let wrong = |builder: auth_client::Builder| match builder.build() {
         Err(Error::Setting { setting, .. }) => setting,
         Err(error) => panic!("{error}"),
@@ -178,8 +178,8 @@ fn a_setting_that_cannot_be_is_told() {
     ] {
         assert_eq!(wrong(AuthClient::builder(url)), "url", "{url}");
     }
-    // Without TLS, an attacker on the network could forge keys. On this machine there is no
-    // network.
+    // Without TLS, an attacker on the network could forge keys. A request to this machine does not
+    // cross a network.
     for url in [
         "http://auth.example.com",
         "http://10.0.0.1",

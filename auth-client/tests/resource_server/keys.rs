@@ -30,7 +30,7 @@ async fn with_an_old_key(database: &Database) -> AuthApi {
 }
 
 #[tokio::test]
-async fn a_rotation_of_keys_goes_unnoticed() {
+async fn tokens_are_accepted_across_a_key_rotation() {
     let database = Database::create().await;
     let api = with_an_old_key(&database).await;
     let resource = Resource::start(&api.url, &[]).await;
@@ -44,8 +44,8 @@ async fn a_rotation_of_keys_goes_unnoticed() {
     assert_eq!(api.reload().await, Vec::<String>::new());
     let new = api.login(&wallet).await.access;
     assert_ne!(Jwt::read(&new).header["kid"], Jwt::read(&old).header["kid"]);
-    // Without a minimum time between requests, the new key is available immediately; otherwise,
-    // soon.
+    // Without a minimum time between requests, the new key is available immediately. Otherwise, it
+    // is available soon.
     quick.verify(&new).await.unwrap();
     eventually("the new key is accepted", async || {
         assert_eq!(resource.me(&old).await.status, 200);
@@ -57,7 +57,7 @@ async fn a_rotation_of_keys_goes_unnoticed() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_retired_is_forgotten() {
+async fn retired_key_is_no_longer_accepted() {
     let database = Database::create().await;
     let api = with_an_old_key(&database).await;
     let resource = Resource::start(&api.url, &[]).await;
@@ -87,7 +87,7 @@ async fn a_key_that_is_retired_is_forgotten() {
 }
 
 #[tokio::test]
-async fn many_unknown_keys_are_few_requests() {
+async fn unknown_keys_cause_few_requests() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let resource = Resource::start(&api.url, &[]).await;
@@ -98,8 +98,8 @@ async fn many_unknown_keys_are_few_requests() {
         ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key)
     };
 
-    // Without cached keys, and all at once: one caller fetches the keys, and the others wait for
-    // it.
+    // No keys are cached, and all callers start at once: one caller fetches the keys, and the
+    // others wait for the result.
     let mut asking = JoinSet::new();
     for number in 0..200 {
         let (client, token) = (client.clone(), forged(number));
@@ -116,14 +116,14 @@ async fn many_unknown_keys_are_few_requests() {
         assert!(is_refused(&resource.me(&forged(number)).await));
     }
     assert_eq!(resource.me(&token).await.status, 200);
-    // One request at first, and one every ten seconds.
+    // One request is allowed at first, and one every ten seconds.
     let allowed = 2.0 + (begun.elapsed().as_secs_f64() / 10.0).floor();
     let fetched = fetches(&api).await - 1.0;
     assert!((1.0..=allowed).contains(&fetched), "{fetched} fetches");
 }
 
 #[tokio::test]
-async fn those_who_hang_up_leave_one_request() {
+async fn canceled_callers_cause_only_one_request() {
     let token = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.e30.AA";
     let silent = Receiver::answering(&[]).await;
     let client = client_of(&format!("http://{}", silent.address()))
@@ -139,7 +139,7 @@ async fn those_who_hang_up_leave_one_request() {
 }
 
 #[tokio::test]
-async fn while_no_keys_can_be_had_those_that_are_there_go_on() {
+async fn cached_keys_remain_in_use_while_auth_api_is_unavailable() {
     let database = Database::create().await;
     let api = with_an_old_key(&database).await;
     let proxy = Proxy::to(api.url.strip_prefix("http://").unwrap()).await;
@@ -167,7 +167,7 @@ async fn while_no_keys_can_be_had_those_that_are_there_go_on() {
 }
 
 #[tokio::test]
-async fn without_any_keys_nobody_gets_in() {
+async fn no_token_is_accepted_without_keys() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let proxy = Proxy::to(api.url.strip_prefix("http://").unwrap()).await;
@@ -183,7 +183,7 @@ async fn without_any_keys_nobody_gets_in() {
 }
 
 #[tokio::test]
-async fn of_many_keys_the_newest_64_are_kept() {
+async fn only_the_newest_64_keys_are_kept() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
@@ -213,7 +213,7 @@ fn jwk(kid: &str, key: &SigningKey) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_no_set_of_keys_is_not_taken_and_leaves_those_that_are_there() {
+async fn invalid_key_set_does_not_replace_cached_keys() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;

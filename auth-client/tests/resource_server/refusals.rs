@@ -87,7 +87,7 @@ fn claims(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_for_this_service_and_now_is_refused() {
+async fn invalid_or_foreign_tokens_are_rejected() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let resource = Resource::start(&api.url, &[]).await;
@@ -128,7 +128,7 @@ async fn a_token_that_is_not_for_this_service_and_now_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_is_accepted_until_it_expires() {
+async fn token_is_accepted_until_it_expires() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[("ACCESS_TOKEN_TTL", "2s")]).await;
     let client = client_of(&api.url).leeway(Duration::ZERO).build().unwrap();
@@ -156,7 +156,7 @@ async fn a_token_is_accepted_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_token_is_looked_for_in_one_authorization_header_and_nowhere_else() {
+async fn token_is_read_only_from_a_single_authorization_header() {
     let database = Database::create().await;
     let api = AuthApi::start(&database, &[]).await;
     let resource = Resource::start(&api.url, &[]).await;

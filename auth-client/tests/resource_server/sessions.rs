@@ -50,7 +50,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_revoked_session_is_refused_where_it_must_stand() {
+async fn revoked_session_is_rejected_where_it_is_checked() {
     let stage = Stage::set().await;
     let resource = stage.resource(&[]).await;
     assert!(is_refused(&resource.danger(&stage.revoked.access).await));
@@ -63,7 +63,7 @@ async fn a_revoked_session_is_refused_where_it_must_stand() {
 }
 
 #[tokio::test]
-async fn when_auth_api_does_not_answer_no_session_stands() {
+async fn no_session_is_accepted_while_auth_api_is_unavailable() {
     let stage = Stage::set().await;
     let proxy = Proxy::to(stage.api.url.strip_prefix("http://").unwrap()).await;
     let credentials = [("CLIENT_ID", stage.service.id), ("CLIENT_SECRET", &*stage.service.secret)];
@@ -80,7 +80,7 @@ async fn when_auth_api_does_not_answer_no_session_stands() {
 }
 
 #[tokio::test]
-async fn who_may_not_ask_lets_nobody_in() {
+async fn no_session_is_accepted_without_valid_client_credentials() {
     let stage = Stage::set().await;
     let nobody = Resource::start(&stage.api.url, &[]).await;
     assert!(is_unavailable(&nobody.danger(&stage.live.access).await));
@@ -104,7 +104,7 @@ async fn known(resource: &Resource, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_denylist_answers_for_auth_api_while_it_is_complete() {
+async fn complete_denylist_replaces_introspection() {
     let stage = Stage::set().await;
     // A user that may only look up keys, as in docs/resource-servers.md.
     assert!(
@@ -121,7 +121,7 @@ async fn the_denylist_answers_for_auth_api_while_it_is_complete() {
 }
 
 #[tokio::test]
-async fn a_denylist_that_may_lack_something_is_not_believed() {
+async fn incomplete_denylist_is_not_trusted() {
     let stage = Stage::set().await;
     let url = stage.redis.url();
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];
@@ -141,7 +141,7 @@ async fn a_denylist_that_may_lack_something_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_or_hangs_is_no_way_in() {
+async fn unavailable_redis_does_not_admit_revoked_sessions() {
     let mut stage = Stage::set().await;
     let url = stage.redis.url();
     let list = [("REDIS_URL", &*url), ("REDIS_PREFIX", "p")];

@@ -1,6 +1,6 @@
 //! Measures how many requests per second each endpoint of auth-api handles and how much processor
-//! time each request costs. An earlier auth-api with its own database is measured in turns with the
-//! current one.
+//! time each request costs. An earlier auth-api with its own database is measured alternately with
+//! the current one.
 
 mod results;
 
@@ -28,7 +28,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 #[command(next_help_heading = "Endpoints")]
 #[group(skip)]
 pub struct Options {
-    /// An earlier auth-api to compare with this one, in turns
+    /// An earlier auth-api to compare with this one; the two are measured alternately
     #[arg(long, value_name = "PATH")]
     pub against: Option<PathBuf>,
     /// Duration of each measurement

@@ -27,7 +27,7 @@ pub struct Options {
     /// Number of rejections for each kind of credential and each reason
     #[arg(long, default_value_t = 2_000)]
     pub tries: usize,
-    /// Number of credentials for each kind and reason, used in turns
+    /// Number of credentials for each kind and reason, used in rotation
     #[arg(long, default_value_t = 50)]
     pub credentials: usize,
     /// Number of sessions of other accounts; also applies to endpoints

@@ -15,15 +15,15 @@ use tempfile::TempDir;
 use super::client::{Connection, get};
 use crate::process;
 
-/// How long it may take to be ready. The limit only ends a run that hangs.
+/// How long auth-api may take to become ready. The limit only ends a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often its readiness is checked.
+/// How often to check whether auth-api is ready.
 const POLL: Duration = Duration::from_millis(20);
 
 /// The unit in which the system counts processor time (`USER_HZ` is 100 on every Linux platform
 /// that Rust supports).
 const TICK: Duration = Duration::from_millis(10);
-/// Number of log lines that are shown if it exits.
+/// Number of log lines that are shown if auth-api exits.
 const SHOWN: usize = 20;
 
 /// A running auth-api, which is stopped when this is dropped.
@@ -73,8 +73,8 @@ impl Serving {
             ("AUTH_SECRET", secret),
             ("SIGNING_KEYS_DIR", keys.to_string_lossy().into_owned()),
             ("INTROSPECTION_CLIENTS_FILE", clients),
-            // On a busy machine, responses are slow. That is what is measured, so requests must not
-            // fail because of it.
+            // On a busy machine, responses are slow. The benchmark measures this delay, so requests
+            // must not fail because of it.
             ("DATABASE_CHECKOUT_TIMEOUT", "1m".to_owned()),
             ("DATABASE_STATEMENT_TIMEOUT", "90s".to_owned()),
             ("REFRESH_REUSE_GRACE", "5m".to_owned()),
@@ -96,7 +96,7 @@ impl Serving {
         Ok(serving)
     }
 
-    /// Returns its settings as command-line options.
+    /// Returns the settings of auth-api as command-line options.
     pub(super) fn flags(&self) -> impl Iterator<Item = String> {
         let flag = |(name, value): &(&str, String)| {
             format!("--{}={value}", name.to_lowercase().replace('_', "-"))
@@ -111,7 +111,7 @@ impl Serving {
         Ok(String::from_utf8(answer.body.into())?)
     }
 
-    /// Returns the processor time that it has used.
+    /// Returns the processor time that auth-api has used.
     pub(super) fn processor_time(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // proc_pid_stat(5): `utime` and `stime` are the 12th and 13th fields after the name, which
@@ -135,11 +135,11 @@ impl Serving {
         Ok(())
     }
 
-    /// Returns whether it listens and has built its denylist once.
+    /// Returns whether auth-api listens and has built its denylist once.
     async fn is_ready(&mut self) -> Result<bool> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        // The message, because earlier builds, which can be measured too, log no event.
+        // Compare the message, because earlier builds, which can also be measured, log no event.
         let Some(line) = lines.into_iter().find(|line| line["fields"]["message"] == "listening")
         else {
             return Ok(false);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_belongs_to_the_window_in_which_it_should_have_begun() {
+    fn transaction_belongs_to_the_window_of_its_schedule() {
         // Scheduled at 99.5 s, ended at 101.5 s.
         let late = Transaction::parse("3 17 2000000 1 101 500000 1999000").unwrap();
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);

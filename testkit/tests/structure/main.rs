@@ -75,7 +75,7 @@ fn every_log_line_has_an_event() {
 /// Without import cycles, the files of a crate can be read from the top down. A file and its folder
 /// count as one unit.
 #[test]
-fn no_files_import_each_other() {
+fn files_do_not_import_each_other() {
     let mut found = Vec::new();
     for package in PACKAGES {
         let imports = Imports::read(&root().join(package).join("src"), &sources(package));

@@ -160,8 +160,8 @@ impl Table {
     /// Removes a connection that has ended.
     pub(super) fn leave(&mut self, id: u64, capacity: Capacity) {
         drop(self.remove(id));
-        // Cleared only well below half, so that a number that fluctuates around half causes one
-        // warning.
+        // Clear the flag only well below half, so that a number that fluctuates around half causes
+        // only one warning.
         if self.open.len() * 5 < capacity.most * 2 {
             self.past_half = false;
         }

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_does_not_count() {
+    fn earlier_look_ups_do_not_count() {
         let (before, after) =
             (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
         let latencies = Histogram::between(&before, &after, "redis").unwrap().latencies().unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_had_to_go_elsewhere_are_the_slowest() {
+    fn look_ups_that_fell_back_are_the_slowest() {
         let histogram = Histogram::read(&metrics([990, 990, 990, 990]), "redis").unwrap();
         assert!(histogram.latencies().unwrap().p999 <= 0.5);
         let latencies = histogram.and_slower(10).latencies().unwrap();

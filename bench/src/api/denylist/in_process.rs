@@ -14,7 +14,7 @@ use super::pace::{Pace, Taken};
 
 /// How long the denylist may take to be complete. The limit only ends a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often this is checked.
+/// How often to check whether the denylist is complete.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The options of `auth-api serve`.

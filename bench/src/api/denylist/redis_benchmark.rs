@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_go_by_the_names_above_them() {
+    fn values_are_matched_by_column_name() {
         let csv = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n\
                    \"MGET {p}:deny:1 {p}:deny:complete\",\"90909.09\",\"0.277\",\"0.040\",\"0.255\",\"0.479\",\"0.607\",\"1.535\"\n";
         let commands = Commands::parse(csv).unwrap();

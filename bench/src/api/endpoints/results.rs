@@ -94,7 +94,7 @@ impl fmt::Display for Results {
         writeln!(
             f,
             "{endpoint_connections} connections, each of which sends its next request as soon as it receives a response; {endpoint_seconds} s for each \
-             measurement, in turns; medians of {} rounds, and of the ratios within each round.\n",
+             measurement, one after another; medians of {} rounds, and of the ratios within each round.\n",
             self.rounds
         )?;
         writeln!(f, "| {} |", COLUMNS.join(" | "))?;

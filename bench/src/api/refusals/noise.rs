@@ -25,13 +25,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_are_all_the_same_have_none() {
+    fn identical_values_have_no_noise() {
         assert_eq!(noise(&[3.0; 100]), Some(0.0));
         assert_eq!(noise(&[3.0]), None);
     }
 
     #[test]
-    fn it_is_that_of_the_law_of_the_median() {
+    fn noise_matches_the_distribution_of_the_median() {
         // For 2,000 values that are spread evenly over 0 to 100, the median of 1,000 of them (drawn
         // without replacement) has a root mean square error of 1.1. The difference of two such
         // medians has 2.2, and the 99th percentile of its absolute value is 2.58 times as large.

@@ -104,7 +104,7 @@ impl fmt::Display for Results {
         writeln!(f, "## Refusals\n")?;
         writeln!(
             f,
-            "{tries} rejections for each kind of credential and each reason, with {credentials} credentials in turns, in random order over one \
+            "{tries} rejections for each kind of credential and each reason, with {credentials} credentials in rotation, in random order over one \
              connection; {others} sessions of other accounts.\n"
         )?;
         self.refused.iter().try_for_each(|refused| write!(f, "{refused}"))
