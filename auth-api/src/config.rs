@@ -47,13 +47,13 @@ pub struct Config {
     pub ops_bind: SocketAddr,
     /// Hosts that the operations port and the operators' endpoints accept in `Host`.
     pub ops_hosts: OpsHosts,
-    /// Address of the operators' endpoints, if there is an `admin_token`.
+    /// Address of the operators' endpoints, which are served only if there is an `admin_token`.
     pub admin_bind: SocketAddr,
     /// Token that operators present; `None` disables the operators' endpoints.
     pub admin_token: Option<AdminToken>,
     /// File that `admin_token` was read from.
     pub admin_token_file: Option<PathBuf>,
-    /// URL that clients use.
+    /// Public URL of the API.
     pub public_url: PublicUrl,
     /// Stellar network of the wallets.
     pub network: Network,
@@ -81,8 +81,8 @@ pub struct Config {
     pub cookie_insecure: bool,
     /// Whether the demo page is served.
     pub demo: bool,
-    /// Number of consecutive generations with a retry from another network that counts as reuse; 0
-    /// for none.
+    /// Number of consecutive generations with a retry from another network at which the session is
+    /// revoked; 0 disables this check.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
@@ -98,7 +98,7 @@ pub struct Config {
     pub shutdown_timeout: Duration,
 }
 
-/// Settings of PostgreSQL, with a limit on everything that waits for it.
+/// Settings of PostgreSQL, with a time limit on every wait for the server.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     /// Connection options with statement timeouts.
@@ -128,16 +128,16 @@ impl DatabaseConfig {
         schema::pool::connect(&self.connect).await
     }
 
-    /// Returns how long to wait for a query, or for a transaction of several, if the server does
-    /// not respond: twice the server's own limit for one statement, plus one second for the
-    /// network.
+    /// Returns how long to wait for a query, or for a transaction with several queries, if the
+    /// server does not respond: twice the server's own limit for one statement, plus one second for
+    /// the network.
     #[must_use]
     pub fn query_bound(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_secs(1)
     }
 }
 
-/// Writes a duration as settings are written. humantime would write 90 days as months.
+/// Formats a duration as in a setting. humantime would format 90 days in months.
 fn duration(duration: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
     let seconds = duration.as_secs();

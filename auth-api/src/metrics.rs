@@ -175,12 +175,13 @@ impl CookieRenewalOutcome {
     }
 }
 
-/// Counts a generation with a retry from another network. To be called for its first such retry.
+/// Counts a generation with a retry from another network. The caller calls this function only for
+/// the first such retry of the generation.
 pub(crate) fn count_foreign_generation() {
     counter!(FOREIGN_GENERATIONS).increment(1);
 }
 
-/// The routes at which a presented token can end its session.
+/// The routes that can end the session of a presented token.
 pub(crate) const ENDING_ROUTES: [&str; 3] = ["/auth/refresh", "/auth/logout", "/oauth/revoke"];
 
 /// Counts a token that was created with `AUTH_SECRET` but never issued.
@@ -201,11 +202,12 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
 /// The `route` label of requests without an endpoint: unknown paths, other methods, and CORS
 /// preflight requests.
 const UNMATCHED: &str = "unmatched";
-/// The status of a request whose client disconnected before the response, as in the logs of
-/// proxies.
+/// The status of a request whose client disconnected before the response. Proxies log the same
+/// status.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Returns the value of the `method` label. The set is closed, whatever methods clients send.
+/// Returns the value of the `method` label. The set of values is fixed, whatever methods clients
+/// send.
 pub(crate) fn method(method: &Method) -> &'static str {
     METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other")
 }
@@ -276,7 +278,7 @@ pub(crate) fn forget_signing_key(kid: &str) {
     gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(0);
 }
 
-/// Records whether a reload succeeded, and when the last one did.
+/// Records whether the last reload succeeded, and the time of the last successful reload.
 pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     gauge!(RELOAD_SUCCESSFUL).set(u8::from(good));
     if good {
@@ -287,7 +289,7 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
 /// Describes all metrics and creates every series whose labels are known, except those of requests
 /// (see [`expect_answers`]).
 pub(crate) fn create() {
-    describe_gauge!(BUILD_INFO, "Always 1.");
+    describe_gauge!(BUILD_INFO, "Always 1; the labels identify the running version.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
     create_for_requests();
@@ -295,15 +297,15 @@ pub(crate) fn create() {
     create_for_stores();
     describe_gauge!(
         SIGNING_KEY_CREATED,
-        "When a signing key was created, in seconds since 1970, by key id; 0 means removed."
+        "When a signing key was created, in seconds since 1970, by key id; 0 if the key was removed."
     );
     describe_gauge!(
         RELOAD_SUCCESSFUL,
-        "1 if keys, secrets and clients were all read at startup or the last SIGHUP, otherwise 0."
+        "1 if keys, secrets and clients were all read successfully at startup and at the last SIGHUP, otherwise 0."
     );
     describe_gauge!(
         RELOAD_SUCCESS,
-        "When keys, secrets and clients were last all read, in seconds since 1970."
+        "When keys, secrets and clients were last all read successfully, in seconds since 1970."
     );
     show_reload(true, clock::host_now());
 }
@@ -358,7 +360,7 @@ fn create_for_sessions() {
     counter!(ACCOUNTS_CREATED).absolute(0);
     describe_counter!(
         FOREIGN_GENERATIONS,
-        "Generations of refresh tokens with a retry, without its Idempotency-Key, from a network that the family was not used from."
+        "Generations of refresh tokens with a retry that came from another network and without its Idempotency-Key."
     );
     counter!(FOREIGN_GENERATIONS).absolute(0);
     describe_counter!(
@@ -378,7 +380,7 @@ fn create_for_sessions() {
     }
     describe_counter!(
         TOUCHES_DROPPED,
-        "Last-seen updates of sessions dropped because the queue was full or the database failed."
+        "Last-seen updates that were dropped because the queue was full or the database failed."
     );
     counter!(TOUCHES_DROPPED).absolute(0);
     describe_counter!(
@@ -416,7 +418,10 @@ fn create_for_stores() {
     describe_gauge!(DB_CONNECTIONS_MAX, "Maximum number of connections to PostgreSQL.");
     describe_histogram!(DB_ACQUIRE, "Time spent waiting for a connection to PostgreSQL.");
     let _ = histogram!(DB_ACQUIRE);
-    describe_counter!(DB_ACQUIRE_TIMEOUTS, "Times that no connection to PostgreSQL was available.");
+    describe_counter!(
+        DB_ACQUIRE_TIMEOUTS,
+        "Attempts to get a connection to PostgreSQL that failed or timed out."
+    );
     counter!(DB_ACQUIRE_TIMEOUTS).absolute(0);
     describe_histogram!(DB_QUERY, "Duration of queries, by name in the source code.");
     for query in QUERIES {
@@ -431,14 +436,15 @@ fn create_for_stores() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Closed {
-    /// It had been idle longest, and the port was nearly full.
+    /// The connection had been idle the longest, and the port was nearly full.
     #[strum(serialize = "port_full")]
     Port,
-    /// It had been idle longest among the connections of a network that had reached its share.
+    /// The connection had been idle the longest among the connections of a network that had reached
+    /// its share.
     #[strum(serialize = "network_full")]
     Network,
-    /// It was new, its network had reached its share, and all other connections of the network had
-    /// a request in progress.
+    /// The connection was new, its network had reached its share, and all other connections of the
+    /// network had a request in progress.
     Refused,
 }
 

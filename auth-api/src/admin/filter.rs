@@ -1,4 +1,4 @@
-//! Filters that select sessions: parses their text into a [`Filter`] for the database.
+//! Filters that select sessions. This module parses their text into a [`Filter`] for the database.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use crate::domain::Network;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArgs {
-    /// Only sessions of this account: the address of its wallet (`G…`), or its id
+    /// Only sessions of this account, given as the wallet's address (`G…`) or the account's id
     #[arg(long)]
     pub(crate) account: Option<String>,
-    /// Only sessions whose login came from this address or network (such as `10.0.0.0/8`)
+    /// Only sessions whose login came from this address or network, such as `10.0.0.0/8`
     #[arg(long)]
     pub(crate) ip: Option<String>,
     /// Only sessions with this transport: `token` or `cookie`
@@ -48,7 +48,7 @@ pub(crate) struct InvalidArgument {
 }
 
 impl FilterArgs {
-    /// Whether there is no filter, which selects all sessions.
+    /// Whether there is no filter. Without a filter, all sessions are selected.
     pub(crate) fn is_empty(&self) -> bool {
         self.given().next().is_none()
     }

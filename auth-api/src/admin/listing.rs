@@ -1,4 +1,5 @@
-//! The list of live sessions: newest first in pages, or the most recently used.
+//! The list of live sessions: all of them in pages, newest first, or only the most recently used
+//! ones.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::device::device;
 use crate::domain::Network;
 use crate::domain::Transport;
 
-/// The default number of sessions in a page, and the maximum number in the order `activity`. That
-/// order reads all sessions that match, so it gives an overview and has no further pages.
+/// The default number of sessions in a page, and the maximum number in the order `activity`. A list
+/// in that order reads all matching sessions, so it is an overview without further pages.
 const LIMIT: u16 = 200;
 /// The maximum number of sessions in a page.
 const MAX_LIMIT: u16 = 1000;
@@ -164,8 +165,8 @@ pub(crate) struct ListedSession {
     pub(crate) ip: Option<IpAddr>,
     /// When the session was created, by a login.
     pub(crate) created_at: DateTime<Utc>,
-    /// When the session was last used. For transport `token`, the time of the last refresh. For
-    /// transport `cookie`, the time of the last request, to the minute.
+    /// When the session was last used. For transport `token`, this is the time of the last refresh.
+    /// For transport `cookie`, this is the time of the last request, to the minute.
     pub(crate) last_seen_at: DateTime<Utc>,
     /// When the session expires. Each use can extend this time (sliding expiration).
     pub(crate) expires_at: DateTime<Utc>,

@@ -9,12 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The number of sessions that one transaction ends. At this size, other transactions wait for a
-/// row for some tens of milliseconds, and Redis completes the pipeline of denials within
+/// row for a few tens of milliseconds, and Redis completes the pipeline of denials within
 /// `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
-/// Walks over the sessions that match and, unless it is a dry run, ends them. A dry run selects the
-/// same sessions.
+/// Walks over the sessions that match and ends them. A dry run selects the same sessions, but does
+/// not end them.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     walk: Walk,
@@ -29,8 +29,8 @@ pub(crate) struct Sweep {
 pub(crate) struct Done {
     /// The number of sessions that matched.
     pub(crate) matched: usize,
-    /// The number of these sessions that the request ended. Others may have ended in another way
-    /// meanwhile.
+    /// The number of matching sessions that the request ended. It can be lower than `matched`,
+    /// because sessions can end in another way in the meantime.
     pub(crate) revoked: usize,
     /// Whether this was a dry run, which ends no session.
     pub(crate) dry_run: bool,

@@ -18,13 +18,13 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api accounts disable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Disable(Request),
-    /// Let a disabled account log in again; the sessions that were ended stay ended
+    /// Allow a disabled account to log in again; its ended sessions are not restored
     #[command(
         after_help = "Example:\n  auth-api accounts enable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Enable(Request),
-    /// End an account's sessions immediately and delete the account with all of its data; its
-    /// wallet can log in again, to a new account
+    /// End an account's sessions immediately and delete the account with all of its data; if its
+    /// wallet logs in again, a new account is created
     #[command(
         after_help = "Example:\n  auth-api accounts delete 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"
     )]
@@ -33,7 +33,7 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct Request {
-    /// The account: the address of its wallet (`G…`), or its id
+    /// The account, given as the wallet's address (`G…`) or the account's id
     #[arg(value_name = "ACCOUNT")]
     account: String,
     #[command(flatten)]
@@ -67,8 +67,8 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
             say(format_args!("enabled {} ({})", account.subject, account.id));
         }
         Command::Delete(_) => {
-            // The denials must be written first. They outlive the rows, and once the rows are gone,
-            // missing denials can no longer be added.
+            // The denials must be written first. Denials outlive the rows, and after the rows are
+            // deleted, missing denials can no longer be added.
             let ended = disable(&mut connection, &config, &selector).await?;
             let deleted = Account::delete(&mut connection, ended.account.id).await;
             deleted.context(
@@ -87,7 +87,7 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 pub(super) const NOT_FOUND: &str =
-    "there is no such account: it has never logged in, or it was deleted";
+    "there is no such account: its wallet has never logged in, or the account was deleted";
 
 /// An account whose sessions were ended.
 struct Ended {
@@ -119,12 +119,12 @@ async fn disable(
     for id in &ended {
         audit::revoke(None, *id, &RevokedBy::Rule, RevokedReason::Disabled);
     }
-    // Sessions that ended earlier are denied again, because the command may have been repeated
-    // after their denials could not be written.
+    // Sessions that ended earlier are denied again, because an earlier run of this command may have
+    // failed to write their denials.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;
     deny(config, &denied).await.context(
-        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens remain valid for at \
-         most another DENYLIST_SYNC_INTERVAL. Run the command again",
+        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens remain valid for \
+         up to another DENYLIST_SYNC_INTERVAL. Run the command again",
     )?;
     Ok(Ended { account, sessions: ended.len() })
 }

@@ -35,8 +35,8 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api clients remove orders --introspection-clients-file /etc/auth-api/clients"
     )]
     Remove(Request),
-    /// Replace the argon2id hash that an earlier release stored; reads the client's secret from
-    /// standard input, and the secret stays valid
+    /// Replace the argon2id hash that an earlier release stored, with the client's secret read from
+    /// standard input; the secret stays valid
     #[command(after_help = "Example:
   auth-api clients rehash orders --introspection-clients-file /etc/auth-api/clients < secret")]
     Rehash(Request),
@@ -57,7 +57,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     | Command::Remove(Request { options, .. })
     | Command::Rehash(Request { options, .. })) = command;
     let path = file(options)?;
-    // Read before the file is locked, because a person may type the secret.
+    // The secret is read before the file is locked, because a person may type it.
     let secret =
         if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
     let _lock = files::lock(&path).with_context(|| path.display().to_string())?;
@@ -67,7 +67,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Add { request: Request { id, .. }, replace } => {
             if !replace && contains(&text, id) {
                 bail!(
-                    "{}: client {id} already exists; --replace gives it another secret",
+                    "{}: client {id} already exists; use --replace to give it a new secret",
                     path.display()
                 );
             }
@@ -94,7 +94,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
                 .with_context(|| format!("{}: there is no client {id}", path.display()))?;
             let secret = secret.unwrap_or_default();
             if !hash.verifies(&secret, &mut Argon2Memory::default()) {
-                bail!("standard input is not the secret of {id}; nothing was changed");
+                bail!("standard input does not contain the secret of {id}; nothing was changed");
             }
             if !is_random_word(&secret) {
                 bail!(

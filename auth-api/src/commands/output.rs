@@ -9,7 +9,7 @@ enum Output {
     /// Human-readable table
     #[default]
     Table,
-    /// JSON for programs; the admin commands print the response of the HTTP API
+    /// JSON for programs; the `admin` commands print the same JSON as the HTTP API
     Json,
 }
 

@@ -9,7 +9,7 @@ pub(super) const EXAMPLE: &str = "Example:
   AUTH_SECRET_FILE=/run/secrets/auth SIGNING_KEYS_DIR=/run/keys auth-api serve";
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
-    // This must come first. Until a handler is installed, SIGHUP terminates the process.
+    // The handler must be installed first. Until then, SIGHUP terminates the process.
     let hangups = signal(SignalKind::hangup())?;
     let config = options.check()?;
     let metrics = telemetry::record_metrics()?;

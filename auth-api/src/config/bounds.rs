@@ -1,4 +1,4 @@
-//! Limits on what clients can use before they are authenticated.
+//! Limits on the resources that clients can use before they are authenticated.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::config_errors::ConfigErrors;
 pub struct Bounds {
     /// Maximum number of connections, across all workers.
     pub connections: usize,
-    /// Maximum number of connections from one network. `None` is a tenth of `connections`, without
-    /// a limit for trusted proxies and private networks.
+    /// Maximum number of connections from one network. `None` means a tenth of `connections`, and
+    /// no limit for trusted proxies, private networks and loopback.
     pub connections_per_network: Option<usize>,
     /// Maximum idle time of a connection between two requests.
     pub keep_alive: Duration,
@@ -30,12 +30,12 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            // At worst, each connection uses 128 KiB (for headers that are rejected) and two file
-            // descriptors.
+            // In the worst case, each connection uses 128 KiB (for headers that are rejected) and
+            // two file descriptors.
             connections: 1000,
             connections_per_network: None,
-            // Longer than the minute for which proxies commonly keep idle connections, so that the
-            // proxy closes them first.
+            // This is longer than the minute for which proxies commonly keep idle connections, so
+            // the proxy closes them first.
             keep_alive: Duration::from_secs(75),
             // Headers have a few hundred bytes. A client that cannot send them in this time only
             // occupies a connection.
@@ -43,7 +43,7 @@ impl Default for Bounds {
             // A client on the slowest networks can send 16 KiB in this time.
             body_timeout: Duration::from_secs(10),
             head_size: request_head::MAX_SIZE,
-            // Ten times the largest meaningful body.
+            // This is ten times the size of the largest meaningful body.
             body_size: 16 * 1024,
         }
     }
@@ -58,10 +58,10 @@ pub(super) struct BoundOptions {
     /// new ones wait [default: 1000]
     #[arg(long, env)]
     max_connections: Option<String>,
-    /// Maximum number of connections from one network (an IPv4 address or an IPv6 /64); above it,
-    /// the longest-idle connection of the network is closed. If set, the limit also applies to
-    /// private networks, loopback and `TRUSTED_PROXIES`, which are otherwise exempt [default: a
-    /// tenth of `MAX_CONNECTIONS`]
+    /// Maximum number of connections from one network (an IPv4 address or an IPv6 /64). If a
+    /// network exceeds the limit, its longest-idle connection is closed. If this option is set, the
+    /// limit also applies to private networks, loopback and `TRUSTED_PROXIES`, which are otherwise
+    /// exempt [default: a tenth of `MAX_CONNECTIONS`]
     #[arg(long, env)]
     max_connections_per_network: Option<String>,
     /// Maximum idle time of a connection between two requests, up to 1h [default: 75s]
@@ -167,7 +167,8 @@ impl Bounds {
         };
         vec![
             ("MAX_CONNECTIONS", self.connections.to_string()),
-            // Empty if not set: setting the default would also limit trusted proxies.
+            // The value is empty if the option is not set, because an explicit value would also
+            // limit trusted proxies.
             (
                 "MAX_CONNECTIONS_PER_NETWORK",
                 self.connections_per_network.map(|most| most.to_string()).unwrap_or_default(),

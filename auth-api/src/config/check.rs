@@ -81,8 +81,8 @@ impl DatabaseOptions {
         let owner = connect.clone();
         let connect = connect
             .set("statement_timeout", &milliseconds)
-            // The process of a transaction that stays idle for so long is gone. Its locks must not
-            // stay.
+            // If a transaction stays idle for this long, its process has probably died. The timeout
+            // releases its locks.
             .set("idle_in_transaction_session_timeout", &milliseconds);
         Some(DatabaseConfig {
             connect,
@@ -343,7 +343,7 @@ impl Options {
         {
             config_errors.note(
                 "REDIS_PREFIX",
-                "must not be empty or contain white space or braces, except one pair around it",
+                "must not be empty or contain white space or braces, except one pair around the whole prefix",
             );
         }
         Some(RedisConfig { client: client?, prefix, timeout })

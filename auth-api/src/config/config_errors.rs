@@ -61,7 +61,7 @@ impl ConfigErrors {
         }
     }
 
-    /// Parses a duration. An invalid one is reported and replaced by the default, so that
+    /// Parses a duration. An invalid duration is reported and replaced by the default, so that
     /// contradictions between settings are still found.
     pub(super) fn duration(
         &mut self,
@@ -97,7 +97,8 @@ impl ConfigErrors {
         span
     }
 
-    /// Like [`span`](Self::span), for durations in tokens and messages, which count whole seconds.
+    /// Parses a duration like [`span`](Self::span) that must also be a whole number of seconds,
+    /// because tokens and messages contain times in seconds.
     pub(super) fn seconds(
         &mut self,
         name: &str,
@@ -145,7 +146,7 @@ impl ConfigErrors {
     ) -> Option<SecretString> {
         match (value.filter(|value| !value.is_empty()), given(file)) {
             (Some(_), Some(_)) => {
-                self.note(name, format_args!("given twice; remove it or {name}_FILE"));
+                self.note(name, format_args!("given twice; remove either {name} or {name}_FILE"));
                 None
             }
             (None, Some(path)) => self.parse_file(&format!("{name}_FILE"), path, not_empty),

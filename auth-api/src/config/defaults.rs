@@ -16,8 +16,8 @@ pub(super) const BIND: &str = "127.0.0.1:8080";
 /// Lifetime of a challenge.
 pub(super) const CHALLENGE_TTL: Duration = Duration::from_mins(5);
 
-/// Time limit of a wait for a connection. It is longer than any statement takes under load, and
-/// shorter than a person waits.
+/// Time limit of a wait for a connection. The limit is longer than any statement takes under load,
+/// and shorter than the time that a person is willing to wait.
 pub(super) const DATABASE_CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle time after which an unused connection is closed.
@@ -30,20 +30,20 @@ pub(super) const DATABASE_POOL_SIZE: &str = "16";
 /// waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Interval between two rebuilds of the denylist, which is also the maximum time after which a
-/// revocation that Redis lost is denied again.
+/// Interval between two rebuilds of the denylist, which is also the maximum time until a revoked
+/// session that Redis lost is denied again.
 pub(super) const DENYLIST_SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Address and port of health checks and metrics.
 pub(super) const OPS_BIND: &str = "127.0.0.1:9080";
 
-/// Time limit of a Redis command. It is far longer than a lookup takes (0.1 ms) and far shorter
-/// than a user notices.
+/// Time limit of a Redis command. The limit is far longer than a lookup takes (0.1 ms) and far
+/// shorter than a delay that a user notices.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Number of consecutive generations with a foreign retry after which the session is revoked. A
-/// single foreign retry can come from a client that changed its network while a response was in
-/// transit. An attacker who follows the rotations causes a retry in each generation.
+/// Number of consecutive generations with a foreign retry at which the session is revoked. A single
+/// foreign retry can come from a client that changed its network while a response was in transit.
+/// An attacker who follows the rotations causes a retry in each generation.
 pub(super) const REFRESH_FOREIGN_GENERATIONS: &str = "2";
 
 /// Maximum number of live sessions per account.
@@ -55,11 +55,12 @@ pub(super) const SESSION_MAX_AGE: Duration = Duration::from_hours(90 * 24);
 /// Sliding lifetime of a session.
 pub(super) const SESSION_TTL: Duration = Duration::from_hours(30 * 24);
 
-/// Time limit for requests in progress at shutdown. It is shorter than the 30 seconds that
+/// Time limit for requests in progress at shutdown. The limit is shorter than the 30 seconds that
 /// supervisors commonly allow between SIGTERM and SIGKILL.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Minimum age of a key before it signs. It is longer than verifiers cache the published keys.
+/// Minimum age of a key before it signs. The delay is longer than the time for which verifiers
+/// cache the published keys.
 pub(super) const SIGNING_KEY_DELAY: Duration = Duration::from_mins(10);
 
 /// Stellar network of the wallets.

@@ -1,4 +1,4 @@
-//! Validation of the grace period during which a refresh may be retried.
+//! Validation of the grace period for retried refreshes.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use super::DatabaseConfig;
 use super::config_errors::ConfigErrors;
 use crate::redis::RedisConfig;
 
-/// The default of `REFRESH_REUSE_GRACE`: [`MARGIN`] plus two seconds more than the slowest response
-/// with default settings, which takes 13 s (2 s for a connection, 11 s for the queries, 50 ms for
-/// Redis).
+/// The default of `REFRESH_REUSE_GRACE`: the time of the slowest response with default settings,
+/// which is 13 s (2 s for a connection, 11 s for the queries, 50 ms for Redis), plus [`MARGIN`] and
+/// two seconds to spare.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
 
 /// The maximum grace period. The use of a stolen token can go unnoticed for this long.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// The time that a client needs for a retry after the slowest response: it waits for `Retry-After`,
-/// reconnects, perhaps over another network, and sends the request again.
+/// The time that a client needs for a retry after the slowest response. The client waits for
+/// `Retry-After`, reconnects, perhaps over another network, and sends the request again.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Checks the limit that does not depend on the timeouts.
+/// Checks the maximum, which does not depend on the timeouts.
 pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     if grace > LONGEST {
         config_errors.note(
@@ -28,8 +28,8 @@ pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     }
 }
 
-/// Checks that the grace period is longer than the slowest response. A rotation may have been
-/// committed although its client received a 503 after the longest possible time. With a shorter
+/// Checks that the grace period is longer than the slowest response. A rotation may be committed
+/// although the client receives a 503 after the longest possible response time. With a shorter
 /// grace period, a client that retries as instructed would be treated as an attacker.
 pub(super) fn check(
     config_errors: &mut ConfigErrors,
@@ -46,8 +46,8 @@ pub(super) fn check(
             "REFRESH_REUSE_GRACE",
             format_args!(
                 "must be at least {} (got {}): 15s more than the slowest response, which takes DATABASE_CHECKOUT_TIMEOUT ({}), twice \
-                 DATABASE_STATEMENT_TIMEOUT plus 1s ({}), and REDIS_TIMEOUT ({}); increase it, decrease those, or set it to 0s to \
-                 reject retries without an Idempotency-Key",
+                 DATABASE_STATEMENT_TIMEOUT plus 1s ({}), and REDIS_TIMEOUT ({}); increase it, decrease these timeouts, or set \
+                 it to 0s so that a retry without its Idempotency-Key ends the session",
                 text(needed),
                 text(grace),
                 text(checkout),

@@ -9,13 +9,15 @@ use crate::limits::{Quota, Quotas};
 /// The settings, as text.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct LimitOptions {
-    /// Enable rate limits: `on` or `off`. Each limit is a quota such as `60/1m`: at most 1000000
-    /// requests in a period of whole seconds, up to 1h [default: on]
+    /// Enable rate limits: `on` or `off`. Each limit is a quota such as `60/1m`, which allows 60
+    /// requests per minute. A quota has at most 1000000 requests and a period of whole seconds, up
+    /// to 1h [default: on]
     #[arg(long, env)]
     rate_limit: Option<String>,
     /// Quota per network for challenges, for logins, and for introspections and revocations with
-    /// wrong client credentials; each kind is counted separately. A network is an IPv4 address or
-    /// an IPv6 /64; a /56 has 4 times the quota, and a /48 has 64 times [default: 120/1m]
+    /// wrong client credentials; each kind of request is counted separately. A network is an IPv4
+    /// address or an IPv6 /64. A /56 as a whole has 4 times the quota, and a /48 has 64 times the
+    /// quota [default: 120/1m]
     #[arg(long, env)]
     rate_limit_ip: Option<String>,
     /// Quota per wallet for logins, counted after the signature has been verified [default:
@@ -32,13 +34,13 @@ pub(super) struct LimitOptions {
     /// accounts do not count [default: 500/1h]
     #[arg(long, env)]
     rate_limit_new_accounts: Option<String>,
-    /// Quota per network for requests with an access token or a cookie, and, counted separately,
-    /// for requests of other services without client credentials. Each process counts separately
-    /// [default: 6000/1m]
+    /// Quota per network for requests with an access token or a cookie, and for requests of other
+    /// services without client credentials; the two kinds are counted separately. Each process has
+    /// its own counters [default: 6000/1m]
     #[arg(long, env)]
     rate_limit_read_ip: Option<String>,
-    /// Quota per session for requests with an access token or a cookie. Each process counts
-    /// separately [default: 600/1m]
+    /// Quota per session for requests with an access token or a cookie. Each process has its own
+    /// counters [default: 600/1m]
     #[arg(long, env)]
     rate_limit_read_session: Option<String>,
     /// Comma-separated addresses and networks of proxies whose `PROXY_HEADER` is trusted, with a
@@ -46,32 +48,32 @@ pub(super) struct LimitOptions {
     #[arg(long, env)]
     trusted_proxies: Option<String>,
     /// Header in which the trusted proxies send the client's address: `x-forwarded-for` or
-    /// `forwarded`; the other one is ignored [default: x-forwarded-for]
+    /// `forwarded`; the other header is ignored [default: x-forwarded-for]
     #[arg(long, env)]
     proxy_header: Option<String>,
 }
 
-// A person logs in a few times a day, but an office or a mobile carrier may share one address, and
-// so does a test suite on one machine. The defaults leave room for hundreds of people, and they
-// limit what is expensive: verifying a signature (0.1 ms) and storing a session, which anybody can
-// cause by creating wallets.
+// A person logs in a few times a day, but all users of an office or a mobile carrier may share one
+// address, as does a test suite on one machine. The defaults allow for hundreds of people per
+// address. They limit the expensive operations: verifying a signature (0.1 ms) and storing a
+// session, which anyone can cause by creating wallets.
 const IP: &str = "120/1m";
-// Only logins with a valid signature of the wallet count. Each one writes a row in a transaction
-// that waits for the account's other logins. This limits a client that logs in in a loop, on any
-// number of hosts.
+// Only logins with a valid signature of the wallet count. Each such login writes a row in a
+// transaction that waits for the account's other logins. The quota limits a client that logs in
+// continuously from any number of hosts.
 const ADDRESS: &str = "240/1m";
-// Every session refreshes once per ACCESS_TOKEN_TTL, so this is sufficient for 9,000 sessions
-// behind one address. A refresh stores nothing new.
+// Every session refreshes once per ACCESS_TOKEN_TTL, so this quota is sufficient for 9,000 sessions
+// behind one address. A refresh adds no rows.
 const REFRESH_IP: &str = "600/1m";
-// Allows for browser tabs that wake up together, and for retries.
+// The quota allows for several browser tabs that refresh at the same time, and for retries.
 const SESSION: &str = "30/1m";
-// A wallet costs nothing, and an account stays. Only a service that is announced to a large
-// audience has so many new users from one network. An attacker can create 12,000 accounts a day
-// from a network instead of 172,800 from each address.
+// Creating a wallet is free, and each wallet that logs in leaves an account behind. Only a service
+// that is announced to a large audience has more new users from one network. With this quota, an
+// attacker can create 12,000 accounts a day from a network; without it, 172,800 from each address.
 const NEW_ACCOUNTS: &str = "500/1h";
 // Each request costs a signature check (0.1 ms) and one or two reads by key. A backend that serves
-// pages for many people sends its requests from one address. One hundred per second are a few
-// percent of what a process can answer.
+// pages for many people sends all its requests from one address. One hundred requests per second
+// are a few percent of the capacity of a process.
 const READ_IP: &str = "6000/1m";
 // No page sends ten requests per second.
 const READ_SESSION: &str = "600/1m";

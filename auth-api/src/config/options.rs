@@ -1,4 +1,5 @@
-//! The options as clap reads them: as text, so that all errors can be reported together.
+//! The options as text. clap does not parse the values, so that `check` can report all errors
+//! together.
 
 use std::path::PathBuf;
 
@@ -43,9 +44,9 @@ pub struct Options {
     /// [default: none]
     #[arg(long, env)]
     pub(super) ops_hosts: Option<String>,
-    /// Address and port of the operators' endpoints, if `ADMIN_TOKEN_FILE` is set. The address
-    /// must differ from `OPS_BIND`, so that metrics scrapers cannot reach these endpoints [default:
-    /// 127.0.0.1:9082]
+    /// Address and port of the operators' endpoints, which are served only if `ADMIN_TOKEN_FILE` is
+    /// set. The address must differ from `OPS_BIND`, so that metrics scrapers cannot reach these
+    /// endpoints [default: 127.0.0.1:9082]
     #[arg(long, env)]
     pub(super) admin_bind: Option<String>,
     /// File that contains the operators' token, at least 32 characters (generate it with
@@ -53,16 +54,17 @@ pub struct Options {
     /// Reloaded on SIGHUP
     #[arg(long, env, value_parser = path())]
     pub(super) admin_token_file: Option<PathBuf>,
-    /// URL that clients use, without user, query or fragment. Wallets show its host when they sign
-    /// [required]
+    /// Public URL of the API, without user, query or fragment. The text that wallets display and
+    /// sign contains the host of this URL [required]
     #[arg(long, env)]
     pub(super) public_url: Option<String>,
     /// Stellar network of the wallets: `pubnet` or `testnet` [default: pubnet]
     #[arg(long, env)]
     pub(super) stellar_network: Option<String>,
     /// Secret that authenticates challenges, refresh tokens and cookies: 32 bytes in base64.
-    /// Several secrets can be listed, separated by commas: the first one is used for new
-    /// credentials, and all of them are accepted. The file is reloaded on SIGHUP [required]
+    /// Several secrets can be listed, separated by commas: new credentials are made with the first
+    /// secret, and credentials made with any of the secrets are accepted. The file is reloaded on
+    /// SIGHUP [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// File that contains `AUTH_SECRET`
@@ -73,70 +75,73 @@ pub struct Options {
     /// [required]
     #[arg(long, env, value_parser = path())]
     pub(super) signing_keys_dir: Option<PathBuf>,
-    /// Minimum age of a key before it signs, which gives verifiers time to fetch it; if there is
-    /// only one key, it signs immediately [default: 10m]
+    /// Age at which a key starts to sign tokens. The delay gives verifiers time to fetch the key.
+    /// If there is only one key, it signs immediately [default: 10m]
     #[arg(long, env)]
     pub(super) signing_key_delay: Option<String>,
     #[command(flatten)]
     pub(super) clients: ClientsOptions,
-    /// `iss` of access tokens, a URL without user, query or fragment [default: `PUBLIC_URL`]
+    /// Claim `iss` of access tokens: a URL without user, query or fragment [default: `PUBLIC_URL`]
     #[arg(long, env)]
     pub(super) issuer: Option<String>,
-    /// `aud` of access tokens [default: `PUBLIC_URL`]
+    /// Claim `aud` of access tokens [default: `PUBLIC_URL`]
     #[arg(long, env)]
     pub(super) audience: Option<String>,
     /// Lifetime of an access token, in whole seconds, up to 30m [default: 15m]
     #[arg(long, env)]
     pub(super) access_token_ttl: Option<String>,
-    /// Sliding lifetime of a session: it expires if it is not used for this long [default: 30d]
+    /// Sliding lifetime of a session: a session that is not used for this long expires [default:
+    /// 30d]
     #[arg(long, env)]
     pub(super) session_ttl: Option<String>,
-    /// Absolute lifetime of a session, however often it is used [default: 90d]
+    /// Absolute lifetime of a session, regardless of how often it is used [default: 90d]
     #[arg(long, env)]
     pub(super) session_max_age: Option<String>,
-    /// Minimum time by which a request must extend the expiration of a session for the new
-    /// expiration to be stored; must be shorter than `SESSION_TTL` [default: 1d, or a thirtieth of
-    /// `SESSION_TTL` if that is shorter]
+    /// Minimum extension of a session. A new expiration time is stored only if it is later than the
+    /// stored one by at least this much. Must be shorter than `SESSION_TTL` [default: 1d, or a
+    /// thirtieth of `SESSION_TTL` if that is shorter]
     #[arg(long, env)]
     pub(super) extend_threshold: Option<String>,
     /// Lifetime of a challenge, in whole seconds, up to 1h [default: 5m]
     #[arg(long, env)]
     pub(super) challenge_ttl: Option<String>,
-    /// Grace period during which a refresh that is retried without its `Idempotency-Key` returns
-    /// the same refresh token, up to 5m. Set it at least 15s longer than the slowest response. 0s
-    /// rejects such retries [default: 30s]
+    /// Grace period after a refresh, up to 5m. In this period, a retry without the
+    /// `Idempotency-Key` of the first attempt returns the same refresh token. After this period,
+    /// such a retry ends the session. Must be at least 15s longer than the slowest response, or 0s
+    /// for no grace period [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
-    /// Maximum age, in whole seconds, of a login that may end sessions other than its own (RFC
-    /// 9470), or `off` for no maximum [default: off]
+    /// Maximum age of the caller's login, in whole seconds, for requests that end other sessions
+    /// (RFC 9470), or `off` for no maximum [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
-    /// Number of consecutive generations with a foreign retry (from another network and without the
-    /// `Idempotency-Key` of the first attempt) after which the session is revoked, up to 1000; with
-    /// 0, foreign retries are only reported [default: 2]
+    /// Number of consecutive generations of refresh tokens with a foreign retry at which the
+    /// session is revoked, up to 1000. A foreign retry comes from another network and lacks the
+    /// `Idempotency-Key` of the first attempt. With 0, foreign retries are only reported [default:
+    /// 2]
     #[arg(long, env)]
     pub(super) refresh_foreign_generations: Option<String>,
     /// Maximum number of live sessions per account, 1 to 10000; a login above the limit ends the
     /// oldest session [default: 10]
     #[arg(long, env)]
     pub(super) session_limit: Option<String>,
-    /// Comma-separated origins whose pages may use the API with a cookie, in addition to the
-    /// origin of `PUBLIC_URL`, in the form that browsers send, such as `https://app.example.com`
+    /// Comma-separated origins whose pages may use the API with a cookie, in addition to the origin
+    /// of `PUBLIC_URL`. Write each origin as browsers send it, such as `https://app.example.com`
     /// [default: none]
     #[arg(long, env)]
     pub(super) allowed_origins: Option<String>,
-    /// Allow cookies over plain HTTP on this machine: `1` names the cookie `session` and omits
-    /// `Secure`; requires a `PUBLIC_URL` with http:// [default: 0]
+    /// Allow cookies over plain HTTP on this machine: `1` names the cookie `session`, omits
+    /// `Secure`, and requires a `PUBLIC_URL` with http:// [default: 0]
     #[arg(long, env)]
     pub(super) cookie_insecure: Option<String>,
-    /// Serve a page at `/demo` that logs a wallet in and shows the requests and responses: `1` or
-    /// `0` [default: 0]
+    /// Serve a page at `/demo` that logs in with a wallet and shows the requests and responses: `1`
+    /// or `0` [default: 0]
     #[arg(long, env)]
     pub(super) demo: Option<String>,
     /// Interval between two rebuilds of the denylist, in whole seconds, up to 1h [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,
-    /// Time limit for requests in progress after SIGTERM or SIGINT [default: 20s]
+    /// Time that requests in progress have to complete after SIGTERM or SIGINT [default: 20s]
     #[arg(long, env)]
     pub(super) shutdown_timeout: Option<String>,
     #[command(flatten)]
@@ -145,7 +150,7 @@ pub struct Options {
     pub(super) bounds: BoundOptions,
 }
 
-/// The file of introspection clients, which is all that the commands that manage them need.
+/// The file of introspection clients. The commands that manage these clients need no other setting.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientsOptions {
     /// File that lists the services that may introspect and revoke tokens, one per line, in the
@@ -167,7 +172,7 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// The settings of the database connection, which are all that `migrate` needs.
+/// The settings of the database connection. `migrate` needs no other settings.
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the fields name the flags")]
 pub struct DatabaseOptions {

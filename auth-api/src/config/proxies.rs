@@ -1,4 +1,5 @@
-//! Trusted proxies: which peers may forward requests, and in which header they name the client.
+//! Trusted proxies: the peers that may forward requests, and the header in which they send the
+//! client's address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,17 +7,18 @@ use std::net::IpAddr;
 use actix_web::http::header::{FORWARDED, HeaderName, X_FORWARDED_FOR};
 use ipnet::{IpNet, Ipv4Net};
 
-/// The proxies in `TRUSTED_PROXIES`, and the header in `PROXY_HEADER`, in which they name clients.
+/// The proxies in `TRUSTED_PROXIES`, and `PROXY_HEADER`, the header in which they send the client's
+/// address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     header: ProxyHeader,
 }
 
-/// The header in which trusted proxies name the clients whose requests they forward.
+/// The header in which trusted proxies send the address of the client whose request they forward.
 ///
 /// A proxy that sets one of the two headers forwards the other one as the client sent it.
-/// Therefore, only one of them can be trusted.
+/// Therefore, only one of the two headers can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, which nearly all proxies set.
@@ -26,7 +28,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// The value is not the name of a header in which proxies name clients.
+/// The value is not the name of a header in which proxies send the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("neither x-forwarded-for nor forwarded; use the header that the proxy sets")]
 pub struct InvalidProxyHeader;
@@ -65,13 +67,15 @@ pub enum InvalidProxies {
     /// An entry is neither an address nor a network.
     #[error("{0:?} is neither an address nor a network such as 10.0.0.0/8")]
     Malformed(String),
-    /// A network is so large that it contains other parties, each of which could claim any address.
+    /// The network is so large that it contains hosts of other parties, and each of these hosts
+    /// could claim any client address.
     #[error("{0} is too large; the prefix must be at least /{shortest}", shortest = shortest(.0))]
     TooLarge(IpNet),
 }
 
-/// Returns the shortest accepted prefix length. A private network can have it (10.0.0.0/8 and the
-/// adjacent network), and so can the allocations of a registry's largest members.
+/// Returns the shortest accepted prefix length. This length admits a private network together with
+/// the adjacent one (10.0.0.0/8 and 11.0.0.0/8), and the allocations of the largest members of an
+/// address registry.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,
@@ -93,7 +97,7 @@ impl TrustedProxies {
         Self { header, ..self }
     }
 
-    /// Returns the header in which the proxies name clients.
+    /// Returns the header in which the proxies send the client's address.
     #[must_use]
     pub fn header(&self) -> ProxyHeader {
         self.header
@@ -114,8 +118,8 @@ fn network(text: &str) -> Result<IpNet, InvalidProxies> {
     Ok(network)
 }
 
-/// Parses a network, or an address as a network of its own. The result is never an IPv4-mapped IPv6
-/// network.
+/// Parses a network. A single address becomes a network that contains only this address. The result
+/// is never an IPv4-mapped IPv6 network.
 pub(crate) fn network_of(text: &str) -> Option<IpNet> {
     let network = text.parse().map(|ip: IpAddr| IpNet::from(ip)).or_else(|_| text.parse());
     network.ok().map(as_v4)

@@ -65,7 +65,7 @@ pub enum Problem {
     },
     /// 503: a database is unavailable or too busy. The client can retry after one second.
     Unavailable,
-    /// 503: as [`Self::Unavailable`], with advice in the detail.
+    /// 503: like [`Self::Unavailable`], with advice in the detail.
     UnavailableUnless(Cow<'static, str>),
     /// 500: an internal error.
     Internal,
@@ -75,7 +75,7 @@ pub enum Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document {
-    /// Always `about:blank`: the type adds nothing to the status.
+    /// Always `about:blank`: the type contains no information beyond the status.
     #[schema(value_type = String, pattern = "^about:blank$")]
     r#type: &'static str,
     /// The reason phrase of the status.

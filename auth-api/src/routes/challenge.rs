@@ -1,4 +1,5 @@
-//! POST /auth/challenge: issues a challenge to sign. Stores nothing except the rate limit counters.
+//! POST /auth/challenge: issues a challenge to sign. The endpoint stores nothing except the
+//! rate-limit counters.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -36,7 +37,7 @@ pub(super) struct Answer {
     /// The text to sign, byte for byte. It has no trailing newline.
     #[schema(max_length = 1024, examples(json!(example::MESSAGE)))]
     message: String,
-    /// When the challenge expires. A login with it is rejected from then on.
+    /// When the challenge expires. A login with the challenge is rejected from this time on.
     #[schema(examples("2026-11-21T09:05:00Z"))]
     expires_at: DateTime<Utc>,
 }
@@ -66,7 +67,7 @@ pub(super) async fn post(
         AccountAddress::parse(&request.address).map_err(Problem::InvalidAddress)
     });
     let client = Client::of(&http, &state.trusted_proxies);
-    // Limited by the network alone, because anyone can request a challenge for any wallet.
+    // Only the network's quota applies, because anyone can request a challenge for any wallet.
     limit(&http, &state, Route::Challenge, client.ip, None).await?;
     let challenge = state.challenges.issue(&address?, state.now()?)?;
     Ok(HttpResponse::Ok()

@@ -25,8 +25,8 @@ const FILES: [(&str, HeaderValue, &str); 7] = [
     ("freighter-api.js", SCRIPT, include_str!("demo/freighter-api/index.min.js")),
 ];
 
-/// Allows only scripts and styles of this server, and requests only to this server. Text from a
-/// response could therefore do no harm even if the page interpreted it as markup.
+/// Allows only scripts and styles of this server, and requests only to this server. Therefore, text
+/// from a response can do no harm even if the page interprets the text as markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,5 +1,5 @@
 //! GET /docs/: a page that displays the API specification and can send requests. All its files are
-//! part of the program, so it loads nothing from other servers.
+//! part of the program, so the page loads nothing from other servers.
 
 use std::sync::{Arc, LazyLock};
 

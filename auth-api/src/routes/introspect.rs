@@ -74,7 +74,7 @@ struct Active {
     #[schema(examples(1_795_251_600))]
     iat: i64,
     /// When the token expires. For a refresh token or a session token, this is when the session
-    /// expires unless it is used before then.
+    /// expires unless the session is used before then.
     #[schema(examples(1_795_252_500))]
     exp: i64,
     /// The token's id. Present only for an access token.
@@ -119,11 +119,12 @@ fn no() -> Object {
 
 /// Introspect a token
 ///
-/// Returns whether a token is active and which account and session it belongs to (RFC 7662), for
-/// another service. When a session is revoked, its tokens are inactive from the next request on.
+/// Returns to another service whether a token is active, and which account and session the token
+/// belongs to (RFC 7662). When a session is revoked, its tokens are inactive from the next request
+/// on.
 ///
-/// Only the newest refresh token of a session is active, and introspection does not use it up. The
-/// introspection of a session token counts as a use of its session.
+/// Only the newest refresh token of a session is active, and introspection does not use the token
+/// up. Introspection of a session token counts as a use of its session.
 #[utoipa::path(
     post,
     path = "/oauth/introspect",
@@ -181,9 +182,9 @@ async fn introspect(
 }
 
 /// Introspects a refresh token. Only the current one is active. While the last rotation is recent,
-/// its predecessor is also reported as active, with the values from before the rotation. Otherwise
-/// a service with a copy of the predecessor could detect the moment at which a retry would return
-/// the successor.
+/// the previous refresh token is also reported as active, with the times from before the rotation.
+/// Otherwise, a service with a copy of the previous token could detect the moment at which a retry
+/// would return the current one.
 async fn refresh(
     state: &web::Data<State>,
     token: &RefreshToken,
@@ -204,8 +205,8 @@ async fn refresh(
 }
 
 /// Introspects a session token. A service that introspects the cookie of each request uses the
-/// session, so the use is recorded as for a request to this API. The expiration does not slide,
-/// because the service's responses could not set the new cookie.
+/// session, so the use is recorded like that of a request to this API. The expiration does not
+/// slide, because the service's responses could not set the new cookie.
 async fn session(
     state: &web::Data<State>,
     presented: &PresentedCookie<'_>,

@@ -10,7 +10,7 @@ use crate::state::State;
 /// Retrieve the public keys
 ///
 /// Returns the keys that verify access tokens. Select the key by the `kid` in the header of the
-/// token. If the set that you have cached does not contain that key, request it again: a key is
+/// token. If your cached set does not contain that key, request the set again. Each key is
 /// published before it signs tokens.
 #[utoipa::path(
     get,

@@ -77,7 +77,8 @@ pub(super) enum LoginAnswer {
     Cookie(CookieAnswer),
 }
 
-/// The credential of the new session. The server generates it, and only the client stores it.
+/// The credential of the new session. The server generates the credential, and only the client
+/// stores it.
 enum NewCredential {
     Token { token: RefreshToken, key: FamilyKey },
     Cookie(SessionToken),
@@ -88,7 +89,7 @@ struct Login {
     challenge: AnsweredChallenge,
     client: Client,
     transport: Transport,
-    /// The session of the cookie that the new one replaces.
+    /// The session of the cookie that the new cookie replaces.
     replaced: Option<(SessionId, TokenHash)>,
 }
 
@@ -130,8 +131,8 @@ enum LoginFailure {
 ///
 /// With `transport: "token"`, the response contains an access token and a refresh token. With
 /// `transport: "cookie"`, the response sets a cookie that scripts cannot read, and the body
-/// contains no token. If the request already carries a valid session cookie, a login with
-/// `transport: "cookie"` replaces it and ends the old session.
+/// contains no token. If the request already contains a valid session cookie, a login with
+/// `transport: "cookie"` replaces the cookie and ends the old session.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -163,8 +164,8 @@ pub(super) async fn post(
         .await
         .inspect_err(|_| LoginOutcome::Limited.count())?;
     let Json(request) = request.inspect_err(|_| LoginOutcome::Malformed.count())?;
-    // Otherwise a page of an attacker could log the browser in to the attacker's session (login
-    // CSRF).
+    // Without this check, an attacker's page could log the browser in to the attacker's session
+    // (login CSRF).
     if request.transport == Transport::Cookie && guard::origin(&http, &state) == Origin::Foreign {
         audit::login_refused(&client, None, "a page of another origin");
         return Err(Problem::ForbiddenOrigin);
@@ -183,8 +184,8 @@ pub(super) async fn post(
             return Err(refuse(&client, None, outcome, &reason.to_string()));
         }
     };
-    // The wallet's limit applies only now that the signature proves that the wallet sent the
-    // request.
+    // The wallet's limit applies only from here on, because the signature has now proved that the
+    // wallet sent the request.
     let limited = limit_wallet(&http, &state, client.ip, challenge.address.as_str()).await;
     limited.inspect_err(|_| LoginOutcome::Limited.count())?;
     let login = Login {
@@ -243,7 +244,7 @@ fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: 
 }
 
 /// Creates a session and adds the sessions that it ended to the denylist. Also updates the metrics
-/// and the audit log here, because this function completes even if the client disconnects.
+/// and the audit log, because this function completes even if the client disconnects.
 async fn log_in(state: &State, login: Login) -> LoginResult {
     let wallet = login.challenge.address.as_str();
     match create_session(state, &login).await {
@@ -363,9 +364,9 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
         Ok((account, times, ended, counted))
     });
     let committed = timed(watch, "login", transaction).await;
-    // Without a response to the commit, the transaction may have been committed, and then the
-    // sessions that it ended must be denied. A failure before the commit ended no session, least of
-    // all a failure to get a connection. Under load, invalidating the denylist for such a failure
+    // If there was no response to the commit, the transaction may have been committed, and then the
+    // sessions that it ended must be denied. A failure before the commit, such as a failure to get
+    // a connection, ended no session. Under load, invalidating the denylist for such a failure
     // would send every lookup of every process to a database that is already overloaded.
     if may_have_ended && matches!(committed, Err(LoginFailure::Database(_))) {
         state.denylist.doubt();

@@ -22,7 +22,7 @@ use crate::state::State;
 #[schema(as = LogoutRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    /// Any refresh token of the session. It may be an old one.
+    /// Any refresh token of the session, even an old one.
     #[schema(examples(json!(example::REFRESH_TOKEN)))]
     refresh_token: String,
 }
@@ -64,7 +64,7 @@ pub(super) async fn post(
             if other_session.is_some_and(|id| id != token.session_id()) {
                 return Err(Problem::malformed(
                     "refresh_token",
-                    "It belongs to another session than the access token or the cookie.",
+                    "This refresh token belongs to a different session than the access token or the cookie.",
                 ));
             }
             Proof::Refresh(token)

@@ -11,7 +11,7 @@ use crate::http::api_spec;
 use crate::state::State;
 
 /// Authorization server metadata (RFC 8414 §2). There are no grant types, because clients get
-/// tokens by logging in and not by an OAuth grant.
+/// tokens by logging in and not through an OAuth grant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Metadata)]
 struct Metadata<'m> {
@@ -46,7 +46,7 @@ struct Metadata<'m> {
 
 const BASIC: [&str; 1] = ["client_secret_basic"];
 
-/// The well-known path. The path of the issuer, if it has one, is appended to it.
+/// The well-known path. If the issuer has a path, that path is appended.
 pub(super) const PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// Returns the path of the metadata document of an issuer that has a path (RFC 8414 §3.1). Returns

@@ -40,7 +40,7 @@ struct Path {
 const POST: &[Method] = &[Method::POST];
 const GET: &[Method] = &[Method::GET];
 const DELETE: &[Method] = &[Method::DELETE];
-/// A resource that can be read can also be requested without its body.
+/// A resource that can be read with GET can also be requested without its body, with HEAD.
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// The API.
@@ -98,7 +98,7 @@ const fn open(template: &'static str, endpoints: &'static [Endpoint]) -> Path {
 }
 
 /// Registers the API and its pages. `issuer` is the value of `ISSUER`, whose path is part of the
-/// metadata document's URL. `demo` is whether to serve the demo.
+/// metadata document's URL. `demo` specifies whether to serve the demo.
 pub fn api(config: &mut ServiceConfig, issuer: &str, demo: bool) {
     serve(config, API);
     if let Some(path) = metadata::path_of(issuer) {
@@ -139,8 +139,8 @@ impl Path {
         self.add_routes(web::resource(self.template))
     }
 
-    /// Returns a resource for exactly `path`, which is below the template. Metrics label its
-    /// requests with the template, because that is the first pattern of the resource.
+    /// Returns a resource for exactly `path`, which is below the template. Metrics label requests
+    /// for `path` with the template, because the template is the first pattern of the resource.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::state::State;
 
-/// GET /livez: returns 200 while the process runs, whatever the state of PostgreSQL and Redis.
+/// GET /livez: returns 200 while the process runs, regardless of the state of PostgreSQL and Redis.
 pub(super) async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }

@@ -43,8 +43,8 @@ pub(super) struct Request {
 ///
 /// If the response was lost, or if two tabs refreshed at the same time, send the old refresh token
 /// again. Within `REFRESH_REUSE_GRACE` (30 s by default), every request with the old token returns
-/// *the same* successor. With the `Idempotency-Key` of the first attempt, this works until the
-/// successor has been used, however late the retry is.
+/// *the same* successor. A retry with the `Idempotency-Key` of the first attempt returns this
+/// successor at any time until the successor has been used.
 ///
 /// A used-up refresh token that arrives at any other time ends the session, because it may be a
 /// stolen copy.
@@ -67,7 +67,7 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let response = respond(&http, &state, request).await;
     // A 429 response shows the limit that was exceeded. Any other response without tokens hides the
-    // session's quota, which would show someone with a copy of a token when the session is
+    // session's quota. Otherwise, anyone with a copy of a token could see when the session is
     // refreshed.
     if response.as_ref().is_err_and(|problem| !matches!(problem, Problem::RateLimited { .. })) {
         hide_session(&http);
@@ -84,9 +84,9 @@ async fn respond(
     let token =
         request.map(|Json(request)| RefreshToken::parse(&request.refresh_token, &state.secrets));
     let parsed = token.and_then(|token| Ok((token, IdempotencyKey::of(http)?)));
-    // Only requests that will be decided count against the session's quota. The responses to other
-    // requests could otherwise show someone with a copy of a token how often the session is
-    // refreshed.
+    // Only requests that reach a decision count against the session's quota. If other requests
+    // counted, their responses could reveal to anyone with a copy of a token how often the session
+    // is refreshed.
     let verified = parsed.as_ref().ok().and_then(|(token, _)| token.as_ref().ok());
     let session =
         verified.filter(|_| !peer.has_hung_up()).map(|token| token.session_id().to_string());
@@ -103,8 +103,8 @@ async fn respond(
     let presented = PresentedToken { token, attempt, arrived, client, peer: peer.clone() };
     let shared = Arc::clone(state);
     let refreshed = state.tasks.finish(async move { refresh(&shared, &presented).await }).await?;
-    // A request whose client disconnected does not end the session (see `decision`). It must
-    // therefore not return tokens either.
+    // A request whose client disconnected does not end the session (see `decision`). Therefore,
+    // such a request must not return tokens either.
     let refreshed = if peer.has_hung_up() { Err(Problem::RefreshRefused) } else { refreshed };
     if matches!(refreshed, Err(Problem::RefreshRefused)) {
         response_delay::wait(started).await;
@@ -131,7 +131,7 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
         metrics::count_forged_token(Route::Refresh.as_str());
         audit::forged_token(client, session_id, Route::Refresh.as_str());
     }
-    // A reuse has its own audit event.
+    // Reuse has its own audit event.
     if outcome != RefreshOutcome::Reuse {
         audit::refresh_refused(client, session_id, outcome.as_str());
     }
@@ -139,7 +139,7 @@ fn refuse(client: &Client, outcome: RefreshOutcome, session_id: Option<SessionId
     Problem::RefreshRefused
 }
 
-/// Refreshes the tokens. Also updates the metrics and the audit log here, because this function
+/// Refreshes the tokens. Also updates the metrics and the audit log, because this function
 /// completes even if the client disconnects.
 async fn refresh(
     state: &State,

@@ -16,9 +16,9 @@ use crate::state::State;
 
 /// Revoke a token
 ///
-/// Ends the session that the token belongs to (RFC 7009), for another service. Accepts any token
-/// that was issued to the session, even an old refresh token. The response is 200 without a body,
-/// also if the token is invalid or no longer valid (RFC 7009 §2.2).
+/// Ends the session that the token belongs to, on behalf of another service (RFC 7009). Accepts any
+/// token that was issued to the session, even an old refresh token. The response is 200 without a
+/// body, even if the token is invalid or no longer valid (RFC 7009 §2.2).
 #[utoipa::path(
     post,
     path = "/oauth/revoke",

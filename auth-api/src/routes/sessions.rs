@@ -36,7 +36,8 @@ pub(super) struct SessionAnswer {
     /// The transport of the session.
     #[schema(value_type = Transport)]
     transport: &'static str,
-    /// The device, derived from the `User-Agent` header of the login. `null` if the login had none.
+    /// The device, derived from the `User-Agent` header of the login. `null` if the login had no
+    /// such header.
     #[schema(required, max_length = 256, examples("Firefox on Windows 10"))]
     device: Option<String>,
     /// The IPv4 or IPv6 address that the login came from.
@@ -49,13 +50,13 @@ pub(super) struct SessionAnswer {
     /// requests require a recent login.
     #[schema(examples("2026-11-21T09:00:07Z"))]
     auth_time: DateTime<Utc>,
-    /// When the session was last used. For transport `token`, the time of the last refresh. A
-    /// refresh is shown only when twice `REFRESH_REUSE_GRACE` has passed since. For transport
-    /// `cookie`, the time of the last request, recorded at most once a minute.
+    /// When the session was last used. For transport `token`, this is the time of the last refresh;
+    /// a refresh is shown only after twice `REFRESH_REUSE_GRACE` has passed. For transport
+    /// `cookie`, this is the time of the last request, recorded at most once a minute.
     #[schema(examples("2026-11-21T09:14:07Z"))]
     last_seen_at: DateTime<Utc>,
     /// When the session expires. Each use can extend this time (sliding expiration). An extension
-    /// by a refresh is shown only when the refresh is shown in `last_seen_at`.
+    /// by a refresh is shown only after the refresh is shown in `last_seen_at`.
     #[schema(examples("2026-12-21T09:00:07Z"))]
     expires_at: DateTime<Utc>,
     /// Whether this is the session that the request uses.
@@ -115,7 +116,7 @@ pub(super) struct ListAnswer {
     tag = "sessions",
     params(List),
     responses(
-        (status = 200, description = "The live sessions. The caller's session is one of them, unless `limit` cuts the list off before it.", body = ListAnswer),
+        (status = 200, description = "The live sessions. The caller's session is among them, unless `limit` or more sessions are newer.", body = ListAnswer),
         api_spec::Work, api_spec::Limited, api_spec::Authenticated
     ),
     security(("access_token" = []), ("session_cookie" = []))
@@ -236,7 +237,7 @@ pub(super) struct Revoked {
 /// End all sessions
 ///
 /// Ends all live sessions of the caller's account. With `except=current`, the caller's session
-/// continues. If `STEP_UP_AGE` is set, this requires a recent login.
+/// continues. If `STEP_UP_AGE` is set, this request requires a recent login.
 #[utoipa::path(
     delete,
     path = "/auth/sessions",
@@ -270,7 +271,7 @@ pub(super) async fn delete_all(
 }
 
 /// Ends the sessions while the account is locked, so that a concurrent login commits either before
-/// or after all of them end. Returns `None` if the caller's own session has ended meanwhile.
+/// or after the revocation. Returns `None` if the caller's own session has ended in the meantime.
 async fn end_all(
     state: &State,
     client: &Client,

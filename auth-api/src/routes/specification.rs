@@ -17,7 +17,7 @@ use super::{
 use crate::http::api_spec::{self, Shared};
 use crate::http::{OAuthErrorDocument, ProblemDocument};
 
-/// The API specification as it is served: a JSON document.
+/// The API specification in the form in which it is served: a JSON document.
 pub struct ApiSpecification(Bytes);
 
 #[derive(OpenApi)]
@@ -111,8 +111,8 @@ const PAGE_STATUSES: [StatusCode; 4] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// Returns the method, route and status of every response that an endpoint may give. `demo` is
-/// whether the demo is served.
+/// Returns the method, route and status of every response that an endpoint may return. `demo`
+/// specifies whether the demo is served.
 #[must_use]
 pub fn answers(demo: bool) -> Vec<(Method, String, StatusCode)> {
     let mut specification = Endpoints::openapi();

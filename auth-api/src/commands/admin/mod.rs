@@ -23,8 +23,8 @@ pub(super) enum Command {
     /// End all sessions that match the filters
     #[command(after_help = sweep::EXAMPLE)]
     RevokeMatching(sweep::Request),
-    /// End the sessions that began or were used since a leak, or the sessions that a restored
-    /// backup brought back
+    /// End the sessions that began or were used since a leak, or all sessions that a restored
+    /// backup contains
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),
     /// Generate a token for `ADMIN_TOKEN_FILE` and print it

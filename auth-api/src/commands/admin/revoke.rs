@@ -29,7 +29,7 @@ pub(in crate::commands) struct Request {
         conflicts_with = "account"
     )]
     session: Option<Uuid>,
-    /// End all sessions of this account: the address of its wallet (`G…`), or its id
+    /// End all sessions of this account, given as the wallet's address (`G…`) or the account's id
     #[arg(long)]
     account: Option<String>,
     #[command(flatten)]
@@ -38,10 +38,10 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// The error if the denials could not be written to Redis. The revocation is committed, and the
-/// next rebuild of the denylist adds the denials, so the operator need not act.
-pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens remain valid for at \
-                                     most another DENYLIST_SYNC_INTERVAL";
+/// The error message if the denials could not be written to Redis. The revocation is committed, and
+/// the next rebuild of the denylist adds the denials, so no action is required.
+pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens remain valid for \
+                                     up to another DENYLIST_SYNC_INTERVAL";
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
@@ -73,7 +73,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
 }
 
 /// Ends all sessions of an account while the account is locked, so that a concurrent login commits
-/// either before or after all of them end. Also returns the filter for the audit log.
+/// either before or after the revocation. Also returns the filter for the audit log.
 async fn revoke_account(
     connection: &mut AsyncPgConnection,
     account: &str,

@@ -29,7 +29,8 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// The time limit of the query. It is longer than that of the HTTP API, because no proxy times out.
+/// The time limit of the query. The limit is longer than that of the HTTP API, because there is no
+/// proxy that could time out.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {

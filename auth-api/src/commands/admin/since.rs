@@ -20,17 +20,17 @@ pub(super) const EXAMPLE: &str = "Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
-    /// When the leak began; with --restored, when auth-api began to serve the restored database, or
-    /// any time since the backup (RFC 3339)
+    /// Time at which the leak began (RFC 3339); with --restored, the time at which auth-api began
+    /// to serve the restored database, or any earlier time since the backup
     time: String,
-    /// End every session that began before TIME, after the database was restored from a backup; it
-    /// is unknown which of them had been revoked since the backup
+    /// End every session that began before TIME. Use this flag after the database was restored from
+    /// a backup, because the sessions that had been revoked since the backup are live again
     #[arg(long)]
     restored: bool,
     /// Print how many sessions would be ended, without ending any
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Do not ask for confirmation; without a terminal, no confirmation is requested
+    /// Skip the confirmation; without a terminal, no confirmation is requested
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -75,14 +75,15 @@ fn exposed_sessions(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     let since = chrono::Duration::from_std(denylist::LONGEST_WINDOW)
         .ok()
         .and_then(|margin| time.checked_sub_signed(margin))
-        .context("the time is too long ago")?;
+        .context("the time is too far in the past")?;
     let filter = Filter { active_since: Some(since), ..Filter::default() };
     Ok((filter, format!("active_since={}", rfc3339(since))))
 }
 
-/// Selects the sessions that began before `time`. Sessions that had ended since the backup are live
-/// again. Refresh tokens that had been used up since are current again and can be used by anyone
-/// who kept them. Sessions that began at `time` or later began after the backup was restored.
+/// Selects the sessions that began before `time`. In the restored database, sessions that had ended
+/// since the backup are live again. Refresh tokens that had been used up since the backup are
+/// current again, and anyone who kept such a token can use it. Sessions that began at `time` or
+/// later began after the backup was restored.
 fn restored_sessions(time: DateTime<Utc>) -> (Filter, String) {
     let filter = Filter { created_before: Some(time), ..Filter::default() };
     (filter, format!("created_before={}", rfc3339(time)))

@@ -22,7 +22,7 @@ pub(super) enum Command {
         #[arg(long, env = "SIGNING_KEYS_DIR", value_name = "D")]
         dir: PathBuf,
     },
-    /// Generate the next signing key, and print its path and when it starts to sign
+    /// Generate the next signing key, and print its path and the time at which it starts to sign
     #[command(after_help = "Example:
   auth-api keys rotate --dir /etc/auth-api/keys && systemctl reload auth-api")]
     Rotate(Keys),
@@ -43,12 +43,12 @@ pub(super) enum Command {
         /// Delete only the key with this id
         #[arg(value_name = "KID")]
         kid: Option<String>,
-        /// Delete the key even if it still signs or verifies, because it has leaked
+        /// Delete the key even if it still signs or verifies; use this flag if the key has leaked
         #[arg(long, requires = "kid")]
         now: bool,
     },
-    /// Generate a secret for `AUTH_SECRET` and print it, or replace the secret in a file in
-    /// several steps
+    /// Generate a secret for `AUTH_SECRET` and print it; the subcommands replace the secret in a
+    /// file step by step
     #[command(after_help = "Example:\n  (umask 077; auth-api keys secret > /run/secrets/auth)")]
     Secret {
         #[command(subcommand)]
@@ -56,13 +56,13 @@ pub(super) enum Command {
     },
 }
 
-/// The directory of the keys and the delay before a new one signs.
+/// The directory of the keys, and the delay before a new key starts to sign.
 #[derive(Args, Debug)]
 pub(super) struct Keys {
     /// The directory of the keys
     #[arg(long, env = "SIGNING_KEYS_DIR", value_name = "D")]
     dir: PathBuf,
-    /// How old a key must be before it signs; use the same value as for `auth-api serve`
+    /// Age at which a key starts to sign; use the same value as for `auth-api serve`
     #[arg(long = "signing-key-delay", env = "SIGNING_KEY_DELAY", default_value = "10m", value_parser = humantime::parse_duration)]
     delay: Duration,
 }
@@ -91,7 +91,7 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
     warn_of_many(&existing.standing(now));
     let signs_from = now + chrono::Duration::from_std(keys.delay)?;
     eprintln!(
-        "Send SIGHUP to every auth-api process before {}, when the new key starts to sign. Half an hour after that, \
+        "Send SIGHUP to every auth-api process before {}, when the new key starts to sign. Half an hour after that time, \
          `auth-api keys retire` can delete the previous key.",
         seconds(signs_from)
     );
@@ -139,7 +139,7 @@ fn table(statuses: &[KeyStatus<'_>]) -> String {
     table.trim_fmt()
 }
 
-/// Describes a phase by a clause whose subject is the key.
+/// Describes a phase as a predicate whose subject is the key.
 fn status(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "is published",
@@ -158,7 +158,7 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
             delete(key.path)?;
         }
         if spent.is_empty() {
-            eprintln!("Nothing to retire: tokens of every key may still be valid.");
+            eprintln!("Nothing to retire: tokens signed with each key may still be valid.");
         }
         return Ok(());
     };
@@ -176,8 +176,8 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
             status(key.phase)
         );
     }
-    // If the key has leaked, all expired keys are deleted as well, because the oldest remaining key
-    // signs immediately, and that must be the new key.
+    // If the key has leaked, all expired keys are deleted as well: the oldest remaining key signs
+    // immediately, and it must be the new key.
     for spent in
         statuses.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent)
     {

@@ -1,7 +1,7 @@
 //! Replaces the secret in three steps: `add` makes the new secret available to all processes, `use`
-//! makes new credentials with it, and `retire` removes the old secret when no credential made with
-//! it is left. After each step, every process must reload before the next step. The order in which
-//! the processes reload does not matter: no user is logged out.
+//! selects the new secret for new credentials, and `retire` removes the old secret after all
+//! credentials made with it have expired. After each step, every process must reload before the
+//! next step. The processes may reload in any order, and no user is logged out.
 
 use std::path::PathBuf;
 
@@ -18,24 +18,25 @@ use crate::files;
 
 #[derive(Subcommand, Debug)]
 pub(in crate::commands) enum Step {
-    /// Generate a secret, append it to the file and print its name; after SIGHUP it verifies
-    /// credentials
+    /// Generate a secret, append it to the file and print its name; after SIGHUP, the secret
+    /// verifies credentials
     #[command(
         after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret"
     )]
     Add(File),
-    /// Print the names of the secrets in the file; the first one makes new credentials
+    /// Print the names of the secrets in the file; new credentials are made with the first secret
     #[command(
         after_help = "Example:\n  auth-api keys secret list --auth-secret-file /etc/auth-api/secret"
     )]
     List(File),
-    /// Move a secret to the first place; after SIGHUP it makes new credentials
+    /// Move a secret to the first position in the file; after SIGHUP, new credentials are made with
+    /// it
     #[command(
         after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret"
     )]
     Use(Named),
-    /// Remove a secret once all credentials made with it have expired; after SIGHUP they are
-    /// rejected
+    /// Remove a secret from the file after all credentials made with it have expired; after SIGHUP,
+    /// such credentials are rejected
     #[command(
         after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret"
     )]
@@ -108,7 +109,7 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
             let at = find(name)?;
             let secret = secrets.remove(at);
             secrets.insert(0, secret);
-            "Send SIGHUP to every auth-api process. Keep the other secrets for SESSION_MAX_AGE: existing credentials were made with them."
+            "Send SIGHUP to every auth-api process. Keep the other secrets for SESSION_MAX_AGE, because existing credentials were made with them."
         }
         Step::Retire(Named { name, .. }) => {
             let at = find(name)?;
@@ -118,7 +119,7 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
                 );
             }
             secrets.remove(at);
-            "Send SIGHUP to every auth-api process. Credentials made with the secret are rejected from then on."
+            "Send SIGHUP to every auth-api process. After that, credentials made with the removed secret are rejected."
         }
     };
     let content = Zeroizing::new(format!("{}\n", secrets.join(",")));

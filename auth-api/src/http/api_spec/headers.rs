@@ -12,7 +12,7 @@ const ALL: [Described; 7] = [
     Described(
         "X-Request-Id",
         "0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e",
-        "The id of the request, which the server's log also contains.",
+        "The request's id, which the server's log also contains.",
     ),
     Described("Cache-Control", "no-store", "Whether and for how long the response may be cached."),
     Described(
@@ -24,14 +24,14 @@ const ALL: [Described; 7] = [
     Described(
         "RateLimit",
         r#""ip";r=119;t=1, "address";r=239;t=1"#,
-        "What remains of the quotas: `r` requests now, and one more in `t` seconds. Present only if the endpoint is \
+        "The remainder of the quotas: `r` requests now, and one more in `t` seconds. Present only if the endpoint is \
          rate-limited and `RATE_LIMIT` is not `off`.",
     ),
     Described("Retry-After", "12", "The number of whole seconds to wait before retrying."),
     Described(
         "WWW-Authenticate",
         "Bearer",
-        "How to authenticate. `Bearer` has `error=\"invalid_token\"` if the request contained a token that was not accepted \
+        "How to authenticate. `Bearer` has `error=\"invalid_token\"` if the request contained a token that was rejected \
          (RFC 6750), and `error=\"insufficient_user_authentication\"` with a `max_age` in seconds if a more recent login is \
          required (RFC 9470).",
     ),

@@ -1,6 +1,6 @@
 //! The error responses in the API specification. They are generated from the
-//! [`Problem`](super::Problem)s that the endpoints return, so the two cannot differ. An endpoint
-//! names the groups of errors that it can return, and the specification contains each response
+//! [`Problem`](super::Problem)s that the endpoints return, so the two cannot differ. Each endpoint
+//! lists the groups of errors that it can return, and the specification contains each response
 //! once.
 
 pub mod example;
@@ -48,7 +48,7 @@ groups! {
     Anything: HEAD_TOO_LARGE;
     /// Errors of endpoints that read credentials and the database: all endpoints under `/auth`.
     Work: MALFORMED, HEAD_TOO_LARGE, INTERNAL, UNAVAILABLE;
-    /// Errors of endpoints that can change something for a request with a cookie.
+    /// Errors of endpoints that can change data on behalf of a request with a cookie.
     Change: FORBIDDEN_ORIGIN;
     /// Errors of endpoints that accept a JSON body.
     Body: TOO_LARGE, UNSUPPORTED_MEDIA_TYPE;

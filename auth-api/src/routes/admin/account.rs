@@ -27,7 +27,7 @@ use crate::state::State;
     operation_id = "admin_end_account_sessions",
     tag = "admin",
     params((
-        "account" = String, Path, description = "The account's id, or the address of its wallet.",
+        "account" = String, Path, description = "The account's id or its wallet's address.",
         example = json!(example::ADDRESS)
     )),
     responses(
@@ -49,7 +49,7 @@ pub(in crate::routes) async fn delete(
 }
 
 /// Ends the sessions while the account is locked, so that a concurrent login commits either before
-/// or after all of them end. Returns `None` if the account does not exist.
+/// or after the revocation. Returns `None` if the account does not exist.
 async fn end_all(
     state: &State,
     client: &Client,

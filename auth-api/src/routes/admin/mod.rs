@@ -46,8 +46,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(scope);
 }
 
-/// Rejects every request without the operators' token, whatever its path. Rejected requests are
-/// logged but not rate-limited, because a token of at least 32 characters cannot be guessed.
+/// Rejects every request without the operators' token, regardless of its path. Rejected requests
+/// are logged but not rate-limited, because a token of at least 32 characters cannot be guessed.
 async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

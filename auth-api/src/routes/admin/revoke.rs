@@ -21,14 +21,14 @@ use crate::state::State;
 #[schema(as = AdminRevokeRequest)]
 #[serde(deny_unknown_fields)]
 pub(in crate::routes) struct Request {
-    /// Whether to count the sessions that match instead of ending them. Required, so that no
-    /// request ends sessions by default.
+    /// Whether to count the matching sessions instead of ending them. This field is required, so
+    /// that no request ends sessions by default.
     dry_run: bool,
-    /// Whether to select all sessions. Must be `true` if there is no filter, and must not be `true`
-    /// together with a filter.
+    /// Whether to select all sessions. Must be `true` if the request has no filter, and `false` or
+    /// absent if it has one.
     #[serde(default)]
     all: bool,
-    /// Only sessions of this account: its id, or the address of its wallet.
+    /// Only sessions of this account, given as the account's id or its wallet's address.
     #[schema(format = "account", examples(json!(example::ADDRESS)))]
     account: Option<String>,
     /// Only sessions whose login came from this address, or from an address in this network.
@@ -83,7 +83,7 @@ pub(in crate::routes) async fn post(
     let filters = FilterArgs { account, ip, transport, older_than, younger_than, created_before };
     if all != filters.is_empty() {
         let detail = if all {
-            "It cannot be combined with a filter."
+            "This field cannot be combined with a filter."
         } else {
             "Expected true, or a filter."
         };

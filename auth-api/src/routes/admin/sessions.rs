@@ -15,8 +15,8 @@ use crate::domain::Transport;
 use crate::http::{Client, Problem, Query, api_spec};
 use crate::state::State;
 
-/// The time limit of the query. It keeps the request short and the load on the database low, and is
-/// long enough to read a table of a few million sessions.
+/// The time limit of the query. The limit keeps the request short and the load on the database low.
+/// It is long enough to read a table of a few million sessions.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The query parameters of the list. A session must match all filters.
@@ -28,13 +28,13 @@ pub(in crate::routes) struct List {
     /// recently used sessions first, at most 200, and has no further pages.
     #[param(pattern = "^(newest|activity)$", example = "newest")]
     order: Option<String>,
-    /// The maximum number of sessions to return. At most 200 with `order=activity`.
+    /// The maximum number of sessions to return. With `order=activity`, it must be at most 200.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 200)]
     limit: Option<String>,
     /// The `next` of the previous page. Not allowed with `order=activity`.
     #[param(value_type = Option<Uuid>)]
     after: Option<String>,
-    /// Only sessions of this account: its id, or the address of its wallet.
+    /// Only sessions of this account, given as the account's id or its wallet's address.
     #[param(format = "account")]
     account: Option<String>,
     /// Only sessions whose login came from this address, or from an address in this network.
@@ -108,7 +108,8 @@ async fn read(state: &State, listing: &Listing) -> Result<Listed, Problem> {
     let (watch, started) = (connection.watch(), Instant::now());
     timed(watch, listing.query(), listing.read(&mut connection, TIMEOUT)).await.map_err(|error| {
         let error = DatabaseError::from(error);
-        // The elapsed time identifies a timeout. The server's message may be in any language.
+        // The elapsed time identifies a timeout, because the server's message may be in any
+        // language.
         if error.is_transient() && started.elapsed() >= TIMEOUT {
             tracing::warn!(event = "admin_list_timeout", %error, order = listing.order(), "session list timed out");
             return Problem::UnavailableUnless(

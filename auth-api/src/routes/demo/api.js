@@ -29,7 +29,7 @@ export const call = async (method, path, { body, token, key } = {}) => {
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   if (token) headers.Authorization = `Bearer ${token}`;
-  // No cookie: the API rejects a request with two credentials.
+  // The request contains no cookie, because the API rejects a request with two credentials.
   const options = { method, headers, body: body && JSON.stringify(body), credentials: "omit", cache: "no-store" };
   let response;
   try {

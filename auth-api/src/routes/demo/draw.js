@@ -26,7 +26,7 @@ const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
 const MEANINGS = {
   iss: "the issuer of the token",
   aud: "the audience of the token",
-  sub: "your user: the id of the account",
+  sub: "the id of the account, which identifies the user",
   client_id: "the client that the token was issued to",
   iat: "when the token was issued",
   exp: "when the token expires",

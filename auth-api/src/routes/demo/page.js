@@ -1,4 +1,4 @@
-// The demo's buttons. The page displays the state in `held`, which is all that it stores.
+// The demo's buttons. The page displays the state in `held` and stores nothing else.
 import { Refused, call, onRequest, readToken } from "./api.js";
 import * as draw from "./draw.js";
 import { freighter, freighterIsThere, throwAway } from "./wallets.js";
@@ -15,7 +15,7 @@ const held = {
 };
 let settings = { network: "", reuse_grace_ms: 0 };
 
-// Runs one action at a time and displays its error. Actions that demonstrate a rejection catch that error themselves.
+// Runs one action at a time and displays its error. Actions that demonstrate a rejection catch the error themselves.
 let busy = false;
 const act = async (button, what) => {
   if (busy) return;
@@ -122,7 +122,7 @@ const over = async (why) => {
 
 const refresh = async () => {
   const body = { refresh_token: held.tokens.refresh_token };
-  // The same key for each attempt with this token, so that a retry succeeds if the response is lost.
+  // Each attempt with this token uses the same key, so that a retry succeeds if the response is lost.
   held.tokens.attempt ??= crypto.randomUUID();
   await keep(await call("POST", "auth/refresh", { body, key: held.tokens.attempt }));
   await list();
@@ -134,9 +134,9 @@ const replay = async () => {
   let again;
   const refused = await refusal((async () => (again = await call("POST", "auth/refresh", { body: { refresh_token: old } })))());
   if (refused) {
-    await over("A used-up token came a second time, so someone may have a copy. The API ended the session: all its tokens are rejected, and the wallet has to log in again.");
+    await over("A used-up token came a second time, so someone may have a copy. The API ended the session: it rejects all tokens of the session, and the wallet has to log in again.");
   } else if (again.refresh_token === held.tokens.refresh_token) {
-    tell("ok", "Soon after a refresh, the old token returns the same successor again. A client that lost the response, or a second tab, can continue, and the chain does not fork.");
+    tell("ok", "Soon after a refresh, the old token returns the same successor again. A client that lost the response can therefore continue, as can a second tab, and the chain does not fork.");
   } else {
     tell("trouble", "Error: the API returned a different successor, so the chain has forked.");
   }
@@ -150,7 +150,7 @@ const tick = () => {
   const left = graceLeft();
   show("replay", alive && held.swapped !== null);
   show("grace", alive && left > 0);
-  $("replay").textContent = left > 0 ? "Send the old one again, as if the response was lost" : "Send the old one again, as a thief would";
+  $("replay").textContent = left > 0 ? "Send the old one again, as if the response had been lost" : "Send the old one again, as a thief would";
   $("grace-left").value = settings.reuse_grace_ms ? left / settings.reuse_grace_ms : 0;
   $("grace-note").textContent = `For another ${Math.ceil(left / 1000)} s, the old token returns the same successor. After that, it ends the session.`;
 };
@@ -163,7 +163,7 @@ const end = (button, id) =>
   act(button, async () => {
     await call("DELETE", `auth/sessions/${encodeURIComponent(id)}`, bearer());
     await list();
-    tell("ok", "Ended: the API rejects its tokens from now on.");
+    tell("ok", "Ended: the API now rejects the tokens of that session.");
     $("sessions-title").focus();
   });
 
@@ -182,7 +182,7 @@ const endOthers = async () => {
 
 const logOut = async () => {
   await call("POST", "auth/logout", bearer());
-  await over("Logged out: the API rejects the access token from now on, although it has not expired.");
+  await over("Logged out: the API now rejects the access token, although the token has not expired.");
 };
 
 // --- the page itself

@@ -12,7 +12,7 @@ export const freighter = async () => {
   if (access.error) throw new Error(`Freighter: ${access.error.message}`);
   return {
     address: access.address,
-    keeper: "Freighter, which shows the text and asks you to confirm",
+    keeper: "Freighter, which shows the text and requires your confirmation",
     sign: async (message) => {
       const signed = await freighterApi().signMessage(message, { address: access.address });
       if (signed.error) throw new Error(`Freighter: ${signed.error.message}`);

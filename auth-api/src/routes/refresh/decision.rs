@@ -1,5 +1,5 @@
-//! Decides about a verified refresh token: rotates the current one, or judges an old one while its
-//! session and family are locked.
+//! Decides about a verified refresh token. A current token is rotated. An old token is judged while
+//! its session and family are locked.
 
 use std::time::Instant;
 
@@ -59,8 +59,8 @@ pub(super) async fn decide(
         return Ok(Refreshed::Refused(RefreshOutcome::HungUp));
     }
     let mut connection = state.database.acquire().await?;
-    // The grace period must exceed the longest response time. This holds only if all queries of
-    // this request share one time limit.
+    // The grace period must exceed the longest response time. This condition holds only if all
+    // queries of the request share one time limit.
     connection.bound_in_total();
     // If the family's key is in memory, a rotation is one statement. The statement has no effect
     // unless the token is the current one of a live session.
@@ -92,11 +92,11 @@ pub(super) async fn decide(
             }
             return Ok(next);
         }
-        // Meanwhile, another request has rotated the token, or its session has ended.
+        // In the meantime, another request has rotated the token, or its session has ended.
     };
-    // Decided without a lock. A lock is written to disk and takes milliseconds if the session
-    // exists, but no time if it does not, and the difference would be measurable. Without the lock,
-    // a token that the family never issued costs no more than a read.
+    // This decision needs no lock. A lock is written to disk and takes milliseconds if the session
+    // exists, but no time if it does not exist, and this difference would be measurable. Without
+    // the lock, a token that the family never issued costs no more than a read.
     if let Some(outcome) = never_replaced(&family, &presented.token) {
         return Ok(Refreshed::Refused(outcome));
     }
@@ -140,8 +140,8 @@ async fn rotate(
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
-/// Extends the session's expiration, if the gain justifies a write. The rotation is already
-/// committed: if the extension fails, the client still gets its tokens, and the next refresh
+/// Extends the session's expiration if the gain reaches the threshold. The rotation is already
+/// committed. If the extension fails, the client still gets its tokens, and the next refresh
 /// extends the session.
 async fn slide(
     state: &State,
@@ -166,7 +166,7 @@ async fn slide(
     }
 }
 
-/// Returns why every token of this session is rejected, if the session has ended.
+/// If the session has ended, returns why all its tokens are rejected.
 fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     if family.revoked {
         Some(RefreshOutcome::Revoked)
@@ -177,14 +177,14 @@ fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     }
 }
 
-/// Returns why this token, which is not the current one, is rejected, if no rotation has replaced
-/// it.
+/// If no rotation has replaced this token, which is not the current one, returns why the token is
+/// rejected.
 fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshOutcome> {
     if !token.is_among(&family.issued) {
         Some(RefreshOutcome::Forged)
     } else if i64::from(token.generation()) >= family.issued.generation {
-        // The token was issued, but the database does not contain its generation yet. This happens
-        // after a backup was restored, so the session is not revoked.
+        // The token was issued, but the database does not contain its generation yet. This can
+        // happen after a backup was restored, so the session is not revoked.
         Some(RefreshOutcome::Unknown)
     } else {
         None
@@ -201,8 +201,8 @@ async fn decide_old(
     let watch = connection.watch();
     let transaction = connection
         .transaction(async |connection| judge(state, connection, presented, arrived).await);
-    // On an error, the transaction may still have been committed, and then the session must be
-    // denied.
+    // After an error, the transaction may still have been committed. In that case, the session must
+    // be denied.
     let judged = timed(watch, "refresh_second_look", transaction)
         .await
         .inspect_err(|_| state.denylist.doubt())?;
@@ -227,7 +227,7 @@ async fn decide_old(
 /// The decision about an old token.
 struct Judged {
     refreshed: Refreshed,
-    /// Set if the request came from another network than the rotation that replaced the token.
+    /// Set if the request is a retry from another network than those of the family.
     foreign: Option<Foreign>,
 }
 
@@ -257,7 +257,8 @@ async fn judge(
     };
     let old = OldToken { token, attempt: presented.attempt, arrived, ip: presented.client.ip };
     let verdict = old.judge(&family, &state.secrets, rules);
-    // The client may have retried at another process meanwhile and received its response there.
+    // In the meantime, the client may have retried at another process and received its response
+    // there.
     if verdict.is_held_against_the_client() && presented.peer.has_hung_up() {
         return Ok(Judged::refused(RefreshOutcome::HungUp));
     }

@@ -1,8 +1,8 @@
-//! Decides whether an old refresh token is a retry of a legitimate client or a reuse, which
-//! indicates a stolen copy.
+//! Decides whether a request with an old refresh token is a retry of a legitimate client or reuse,
+//! which indicates a stolen copy.
 //!
-//! The arrival time of the request counts. The client is not responsible for what other requests
-//! did while this one waited for the database.
+//! The decision depends on the arrival time of the request, because the client is not responsible
+//! for what other requests did while this request waited for the database.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,10 +28,11 @@ pub(super) struct OldToken<'t> {
 /// The configuration of retries.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    /// For how long after the rotation a retry without the key of the attempt is accepted.
+    /// The time after the rotation during which a retry without the key of the first attempt is
+    /// accepted.
     pub(super) grace: Duration,
-    /// The number of consecutive generations with a retry from another network that counts as
-    /// reuse. 0 disables this check.
+    /// The number of consecutive generations with a retry from another network at which a retry
+    /// counts as reuse. 0 disables this check.
     pub(super) foreign_generations: u16,
 }
 
@@ -39,11 +40,12 @@ pub(super) struct Rules {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A retry, which gets the current token again. `foreign` is set if the retry came from another
-    /// network and without the key of the attempt.
+    /// network and without the key of the first attempt.
     Retry { successor: RefreshToken, foreign: Option<Foreign> },
-    /// Not known to be a reuse, but too late: its successor can no longer be returned.
+    /// The request is not known to be reuse, but it is too late: the token's successor can no
+    /// longer be returned.
     Superseded,
-    /// A reuse. `foreign` is set if the networks of the retries are the reason.
+    /// Reuse. `foreign` is set if the networks of the retries are the reason.
     Reuse { foreign: Option<Foreign> },
 }
 
@@ -55,7 +57,7 @@ impl Verdict {
 }
 
 impl OldToken<'_> {
-    /// Decides by the state of the family, which must be locked.
+    /// Decides based on the state of the family, which must be locked.
     pub(super) fn judge(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
         let behind = family.issued.generation - i64::from(self.token.generation());
         match behind {
@@ -73,7 +75,8 @@ impl OldToken<'_> {
                 Verdict::Superseded
             }
             // The database no longer contains the time at which the token was replaced. At
-            // `previous_rotated_at`, it was neither the current one nor the predecessor any more.
+            // `previous_rotated_at`, the token was no longer the current one or the immediate
+            // predecessor.
             3.. if family.previous_rotated_at.is_some_and(|later| self.arrived < later) => {
                 Verdict::Superseded
             }
@@ -82,7 +85,7 @@ impl OldToken<'_> {
     }
 
     fn judge_predecessor(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
-        // A retry with the key of the attempt may come from any network, at any time.
+        // A retry with the key of the first attempt may come from any network, at any time.
         let same_attempt = self.attempt.is_some_and(|attempt| same(family.attempt, attempt));
         if !same_attempt && !self.came_within(rules.grace, family.rotated_at) {
             return Verdict::Reuse { foreign: None };
@@ -99,9 +102,9 @@ impl OldToken<'_> {
         Verdict::Retry { successor, foreign }
     }
 
-    /// Returns the number of consecutive generations with a retry from another network, if this is
-    /// such a retry. A request that arrived before the rotation is not, because its token was still
-    /// the current one.
+    /// Returns the number of consecutive generations with a retry from another network, if this
+    /// request is such a retry. A request that arrived before the rotation is not such a retry,
+    /// because its token was still the current one.
     fn foreign(&self, family: &FamilyState) -> Option<Foreign> {
         let other_network = family.networks().is_some_and(|networks| !networks.contain(self.ip));
         (other_network && self.arrived >= family.rotated_at).then(|| family.foreign_in_a_row())
