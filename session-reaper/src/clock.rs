@@ -1,5 +1,5 @@
 //! The clock of this host. It determines when a scheduled run starts, and the timestamps of
-//! metrics. Whether a row is due depends on the clock of the database only.
+//! metrics. Only the clock of the database determines whether a row is due.
 
 use chrono::{DateTime, Utc};
 

@@ -23,7 +23,8 @@ use tokio_postgres::Client;
 
 use reaper::Exit;
 
-/// Prints to standard output. Errors are ignored: a closed pipe (`| head`) needs no more output.
+/// Prints to standard output. Errors are ignored, because the reader of a closed pipe (`| head`)
+/// needs no more output.
 fn print(text: &str) {
     let _ = printed(text);
 }

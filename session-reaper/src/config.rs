@@ -41,8 +41,8 @@ const DEFAULT_PRESET: &str = "auth-api";
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The longest retention. A longer one is a typing error, and PostgreSQL's timestamps have a lower
-/// limit.
+/// The longest retention. A longer one is a typing error. It could also lead to a time before the
+/// earliest timestamp that PostgreSQL supports.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
 
 /// Configuration of `migrate`.
@@ -159,7 +159,7 @@ pub struct StatusConfig {
 /// Configuration of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
-    /// What the daemon does, and when.
+    /// The run, the schedule and the operations port.
     pub service: Service,
     /// Destination of spans.
     pub spans: Option<SpanReceiver>,

@@ -2,9 +2,9 @@
 //!
 //! [`discover`] performs all steps. [`catalog`] lists the tables in one read-only transaction, and
 //! [`sample`] reads sample values of their columns. [`recognise`] finds the tables of presets.
-//! [`judge`] evaluates the columns of all other tables with the rules in [`signs`], [`nouns`] and
-//! [`beside`], which are data, and collects the [`doubts`]. [`proposal`] writes the file, in which
-//! uncertain targets are commented out, with the reason.
+//! [`judge`] evaluates the columns of all other tables with the lists in [`signs`], [`nouns`] and
+//! [`beside`], and collects the [`doubts`]. [`proposal`] writes the file, in which uncertain
+//! targets are commented out, with the reason.
 
 mod beside;
 mod catalog;

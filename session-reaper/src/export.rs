@@ -1,6 +1,6 @@
-//! Exports the metrics of a single run, which Prometheus cannot scrape after its end: to a file for
-//! `node_exporter` ([`textfile`]) and to a Pushgateway ([`pushgateway`]). Neither affects the
-//! result of the run.
+//! Exports the metrics of a single run to a file for `node_exporter` ([`textfile`]) and to a
+//! Pushgateway ([`pushgateway`]), because Prometheus cannot scrape a process that has ended. An
+//! export that fails does not affect the result of the run.
 
 mod exposition;
 mod pushgateway;
@@ -61,7 +61,7 @@ impl Exports {
                 }
             }
         }
-        // Last, so that the file includes the failure count of the push.
+        // The file is written last, so that it includes the failure count of the push.
         if let Some(path) = &self.textfile {
             let targets: Vec<&str> =
                 sweep.targets.iter().map(|target| target.name.as_str()).collect();

@@ -17,13 +17,14 @@
 //!   [`signals`] handles SIGINT and SIGTERM.
 //! - [`discover`] reads a catalog and proposes targets; the subcommand `discover` prints them.
 //! - [`schedule`], [`ops`] and [`notify`] belong to the daemon: the schedule, the operations port,
-//!   and the messages to the service manager. `watchdog` counts the loop's progress for [`notify`].
+//!   and the messages to the service manager. `watchdog` counts the progress of the loop for
+//!   [`notify`].
 //! - [`status`] assembles the status that the subcommand `status` and the daemon's page show.
 //!   [`registration`] stores the time of a daemon's next run, and [`recent_runs`] keeps the runs of
 //!   this process in memory. [`clock`] reads the clock of this host.
-//! - [`observer`] updates the [`metrics`] with what a run reports, [`export`] pushes or writes those
-//!   of a single run, [`telemetry`] sets up logs and spans, [`bar`] draws the progress bar, and
-//!   [`summary`] formats the output of `run`.
+//! - [`observer`] updates the [`metrics`] from the events of a run, [`export`] pushes or writes the
+//!   metrics of a single run, [`telemetry`] sets up logs and spans, [`bar`] draws the progress bar,
+//!   and [`summary`] formats the output of `run`.
 
 pub mod bar;
 pub mod cli;

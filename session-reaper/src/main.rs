@@ -22,8 +22,8 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(config_errors) => return refuse(&config_errors, Exit::Misconfigured).into(),
     };
-    // A spawned task runs on a worker thread. The main thread is not one, and would be woken for
-    // each response of the database.
+    // A spawned task runs on a worker thread. Otherwise, the task would run on the main thread,
+    // which is not a worker thread and would be woken for each response of the database.
     match tokio::spawn(command(cli)).await {
         Ok(exit) => exit.into(),
         Err(error) => refuse(&error, Exit::Failed).into(),

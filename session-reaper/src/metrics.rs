@@ -1,10 +1,10 @@
-//! Metrics: one function per measurement. [`series`] defines their names and help texts, [`labels`]
-//! the closed sets of their labels. Without an export (a `run` without `--textfile` and
-//! `--pushgateway`), no recorder is installed and these functions do nothing.
+//! Metrics, with one function per measurement. [`series`] defines the names and help texts of the
+//! metrics, and [`labels`] defines the closed sets of label values. Without an export (a `run`
+//! without `--textfile` and `--pushgateway`), no recorder is installed and these functions do
+//! nothing.
 //!
-//! Labels have closed sets of values. Every series exists from the start, so that a rate is defined
-//! before the first event. Times are exported as timestamps, not as ages, because an age freezes
-//! when its job dies.
+//! Every series exists from the start, so that a rate is defined before the first event. Times are
+//! exported as timestamps, not as ages, because an age is no longer updated when its job dies.
 
 mod labels;
 mod series;

@@ -1,5 +1,5 @@
-//! Notifies the service manager, if it supports `sd_notify(3)`: that the daemon is ready, what it
-//! does, that its loop is alive, and that it stops.
+//! Notifies the service manager, if it supports `sd_notify(3)`, that the daemon is ready, what the
+//! daemon is doing, that its loop is alive, and that the daemon is stopping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,8 @@ use reaper::{LONGEST_REST, Progress, StatementBounds};
 /// Minimum interval between status messages; a run may process a hundred chunks per second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// Number of checks of the loop per watchdog timeout, so that a late check does no harm.
+/// Number of checks of the loop per watchdog timeout. With several checks, one late check does not
+/// exceed the timeout.
 const LOOKS: u32 = 4;
 
 /// Number of consecutive steps of a healthy run that may report no progress: a statement that takes
@@ -30,7 +31,8 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The service manager that started this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supervisor {
-    /// The watchdog timeout, after which it ends a process without a sign of life.
+    /// The watchdog timeout. The service manager ends a process that has sent no watchdog
+    /// notification for this long.
     pub watchdog: Option<Duration>,
 }
 
@@ -56,7 +58,8 @@ impl Supervisor {
     }
 }
 
-/// Sends that the daemon is ready, then its status until it stops, then that it stops.
+/// Notifies the service manager that the daemon is ready, then of the daemon's status until it
+/// stops, and finally that the daemon is stopping.
 pub async fn report(mut live: Live, stop: Stop) {
     let mut sent = status(&live.progress.borrow_and_update(), *live.next.borrow_and_update());
     send(vec![NotifyState::Ready, NotifyState::Status(&sent)]).await;
@@ -88,7 +91,7 @@ pub async fn report(mut live: Live, stop: Stop) {
         .await;
 }
 
-/// Feeds the watchdog as long as the loop makes progress.
+/// Sends watchdog notifications as long as the loop makes progress.
 pub async fn feed(watchdog: Duration, mut progress: watch::Receiver<Progress>) {
     let mut seen = watchdog::signs();
     loop {

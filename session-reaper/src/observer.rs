@@ -1,4 +1,4 @@
-//! Updates the metrics, the recent runs and the watchdog with what a run reports.
+//! Updates the metrics, the recent runs and the watchdog from the events of a run.
 
 use std::time::Duration;
 

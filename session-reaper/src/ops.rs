@@ -25,8 +25,8 @@ use page::Page;
 
 use reaper::{Progress, Sweep};
 
-/// How long the result of a readiness check is cached: however frequent the probes are, at most one
-/// connection per second is made.
+/// How long the result of a readiness check is cached, so that at most one connection per second is
+/// made, however frequent the probes are.
 const READY_FOR: Duration = Duration::from_secs(1);
 
 /// Timeout of a readiness check, shorter than the usual timeout of probes.

@@ -14,11 +14,11 @@ use crate::ops::questions;
 use crate::schedule::Schedule;
 use reaper::Sweep;
 
-/// The prefix of its keys in `reaper_state`; the instance follows.
+/// The prefix of the keys of registrations in `reaper_state`. The instance follows the prefix.
 pub const PREFIX: &str = "daemon:";
 
-/// How long after its next run a daemon without a newer registration counts as dead, unless one of
-/// its runs is active.
+/// How long after the time of its next run a daemon counts as dead if it has not registered a newer
+/// time, unless one of its runs is active.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
 /// How often a daemon renews its registration, so that a killed daemon is not listed for days.
@@ -27,8 +27,8 @@ const RENEW_EVERY: Duration = Duration::from_mins(1);
 /// Age of a registration after which the daemon counts as dead.
 pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
-/// Timeout of an update. An update that fails is retried at the next one. At shutdown the daemon
-/// waits for the removal.
+/// Timeout of an update. A failed update is not retried, because the next update replaces it. At
+/// shutdown, the daemon waits for the removal of its registration.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Minimum interval between updates; a schedule may run every second.

@@ -20,7 +20,7 @@ pub use read::{Snapshot, read};
 pub use reaper::pause::Pause;
 pub use run::RunStatus;
 
-/// The status. The names and the order of its members are an interface.
+/// The status. The names and the order of its members are a public interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// Whether an operator has to act.
@@ -44,7 +44,7 @@ pub struct Status {
     pub pause: Option<Pause>,
     /// The daemons and their next runs.
     pub daemons: Vec<Daemon>,
-    /// Data that could not be read, and how to fix that.
+    /// Notes on data that could not be read, each with the remedy.
     pub notes: Vec<String>,
 }
 

@@ -126,7 +126,8 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    // Without a hint, the other filter's level would be lost and disabled events would cost time.
+    // Without the hint, the maximum level of the other filter would be lost, and each disabled
+    // event would be evaluated.
     let no_span =
         filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
     layer.with_filter(without_values(log.filter).and(no_span))

@@ -271,7 +271,7 @@ impl AuthApi {
         self.try_login(wallet).await.tokens()
     }
 
-    /// Logs in with the cookie transport, from a page of [`Self::PUBLIC_URL`]. `old` is the Cookie
+    /// Logs in with the cookie transport, as from a page of [`Self::PUBLIC_URL`]. `old` is the Cookie
     /// header of an existing session.
     pub async fn try_cookie_login(&self, wallet: &Wallet, old: Option<&str>) -> Answer {
         let message = self.challenge(wallet).await;
@@ -290,7 +290,7 @@ impl AuthApi {
         self.try_cookie_login(wallet, None).await.cookie()
     }
 
-    /// Sends a request with a cookie, from a page of [`Self::PUBLIC_URL`].
+    /// Sends a request with a cookie, as from a page of [`Self::PUBLIC_URL`].
     pub async fn with_cookie(&self, method: &str, path: &str, cookie: &str) -> Answer {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         self.send(request.header("Cookie", cookie).header("Origin", Self::PUBLIC_URL)).await

@@ -26,7 +26,7 @@ pub struct Screen {
 
 /// A headless Chromium with one page, controlled by the `DevTools` protocol through a pipe. A pipe
 /// needs no port, and this small client needs no library for the whole protocol. The profile is
-/// empty and is deleted when this is dropped.
+/// empty and is deleted when this value is dropped.
 pub struct Browser {
     child: Child,
     commands: File,

@@ -61,7 +61,8 @@ impl Database {
         &self.name
     }
 
-    /// Returns its URL with the privileges of the user in `DATABASE_URL`, who owns the tables.
+    /// Returns the URL of the database for a connection as the user in `DATABASE_URL`, who owns the
+    /// tables.
     #[must_use]
     pub fn url(&self) -> String {
         with_database(&self.server, &self.name)

@@ -20,7 +20,8 @@ pub fn read(set: &str) -> Vec<Migration<'static>> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     let read = |folder: &Path| {
-        // A test process reads a few files, once.
+        // Leaking the text is harmless, because a test process reads only a few files, and only
+        // once.
         let text = |name: &str| &*std::fs::read_to_string(folder.join(name)).unwrap().leak();
         let metadata = std::fs::read_to_string(folder.join("metadata.toml")).unwrap_or_default();
         Migration {

@@ -8,7 +8,7 @@ use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, free_port};
 
 /// A PgBouncer in front of the server of a database. It opens at most two server connections, and
-/// stops when this is dropped.
+/// stops when this value is dropped.
 pub struct PgBouncer {
     url: String,
     program: Program,

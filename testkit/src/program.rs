@@ -54,7 +54,7 @@ const INHERITED: [&str; 8] = [
 /// killed immediately.
 const PROFILING: Duration = Duration::from_secs(10);
 
-/// A child process. Its output is kept, and it is killed when this is dropped.
+/// A child process. Its output is kept, and the process is killed when this value is dropped.
 pub struct Program {
     child: Child,
     /// Whether the process writes a coverage profile when it exits by itself.
@@ -113,8 +113,8 @@ impl Program {
     /// message, whose wording may change.
     #[must_use]
     pub fn log_events(&self, event: &str) -> Vec<Value> {
-        // A debug log has megabytes and is searched repeatedly, so only lines that may match are
-        // parsed.
+        // A debug log is several megabytes long and is searched repeatedly, so only lines that may
+        // match are parsed.
         let escaped = Value::from(event).to_string();
         let log = self.stderr.lock().unwrap();
         log.lines()

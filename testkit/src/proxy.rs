@@ -78,8 +78,9 @@ impl Proxy {
         Self { address, shared, _alive: alive }
     }
 
-    /// Starts a proxy in front of the server in a URL. Returns the proxy and the URL through it.
-    /// TLS is disabled for PostgreSQL, so that the proxy can read the statements.
+    /// Starts a proxy in front of the server in a URL. Returns the proxy and the server's URL
+    /// through the proxy. TLS is disabled for PostgreSQL, so that the proxy can read the
+    /// statements.
     pub async fn before(url: &str) -> (Self, String) {
         let (head, rest) = url.split_once("://").unwrap();
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
@@ -160,8 +161,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let mut upstream = shared.upstream.subscribe();
             let current = upstream.borrow_and_update().clone();
             let Ok(server) = TcpStream::connect(current).await else { return };
-            // Without this, data in small pieces, such as pipelined statements, would wait 40 ms
-            // for its acknowledgment.
+            // Without TCP_NODELAY, data in small pieces, such as pipelined statements, would wait
+            // 40 ms for its acknowledgment.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
             }
@@ -257,7 +258,7 @@ fn record(body: &[u8], statements: &Mutex<BTreeSet<Statement>>) {
     let end = body.iter().position(|byte| *byte == 0).unwrap_or(body.len());
     let text = String::from_utf8_lossy(&body[..end]).into_owned();
     // In a `Parse` message, a two-byte count and the four-byte OIDs follow. A `Query` message ends
-    // before.
+    // before these fields.
     let types = body.get(end + 3..).unwrap_or_default().chunks_exact(4);
     let types = types.map(|oid| u32::from_be_bytes(oid.try_into().unwrap())).collect();
     statements.lock().unwrap().insert(Statement { text, types });

@@ -9,8 +9,8 @@ use crate::database::{connect, with_database};
 use crate::unprivileged::Unprivileged;
 use crate::{Database, HANG, Program, eventually, free_port};
 
-/// An empty PostgreSQL server that belongs to one test and stops when this is dropped. Its data
-/// does not survive a crash of the machine.
+/// An empty PostgreSQL server that belongs to one test and stops when this value is dropped. Its
+/// data does not survive a crash of the machine.
 ///
 /// Declare it before the databases on it, so that it is dropped after them.
 pub struct Server {
@@ -122,7 +122,7 @@ impl Server {
         assert!(answered, "{}", self.program.stderr());
     }
 
-    /// Returns its URL with the privileges of a superuser and the database `postgres`.
+    /// Returns the URL of the database `postgres` on this server, for a connection as a superuser.
     #[must_use]
     pub fn url(&self) -> String {
         server_url(&self.password, self.port)

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The user that PostgreSQL and PgBouncer run as, because they refuse to run as root. It is the
+/// The user as which PostgreSQL and PgBouncer run, because both refuse to run as root. This is the
 /// current user, or `postgres` or `nobody` if the current user is root.
 #[derive(Clone, Copy)]
 pub(crate) struct Unprivileged {

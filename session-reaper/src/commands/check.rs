@@ -1,4 +1,4 @@
-//! `check`: shows whether every target is safe to reap, and how to fix those that are not.
+//! `check`: shows whether every target is safe to reap, and how to fix unsafe targets.
 
 use std::fmt::Write as _;
 

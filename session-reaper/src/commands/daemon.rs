@@ -18,14 +18,14 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{Progress, Sweep, SweepError};
 
-/// How often histograms are drained. Until then their samples use memory.
+/// How often histograms are drained. Between drains, their samples accumulate in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The longest sleep before the clock is read again. The clock may be changed, or may jump after
 /// the machine was suspended.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
-/// Delay from which a run counts as missed, not merely as delayed.
+/// A run that starts at least this late counts as missed, not merely as delayed.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
 /// Timeout of the history query, for which the first run waits.
@@ -172,8 +172,8 @@ impl Rounds<'_> {
         Exit::Done
     }
 
-    /// Returns an error if the targets do not apply to this database. Without a response in time,
-    /// the runs will detect it.
+    /// Returns an error if the targets do not apply to this database. If the database does not
+    /// respond in time, the runs detect the error.
     async fn applicable(&self) -> Result<(), SweepError> {
         let check = tokio::time::timeout(HISTORY_TIMEOUT, self.sweep.is_applicable());
         let checked = tokio::select! {
@@ -190,13 +190,14 @@ impl Rounds<'_> {
         }
     }
 
-    /// Logs an error that later runs would repeat, and returns its exit code.
+    /// Logs an error that would recur in every later run, and returns its exit code.
     fn give_up(error: &SweepError) -> Exit {
         tracing::error!(event = error.event(), %error, "daemon stopping after an error");
         error.exit()
     }
 
-    /// Waits for a scheduled run by the current clock, which may be set in the meantime.
+    /// Waits until the host's clock shows the time of a scheduled run. The clock may be changed in
+    /// the meantime.
     async fn wait_for(&self, tick: Tick, ticks: &Ticks<'_>) -> Waited {
         loop {
             watchdog::sign();

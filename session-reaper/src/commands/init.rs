@@ -10,7 +10,7 @@ use crate::config::{InitConfig, presets};
 /// The template. A test uncomments its examples and parses them.
 const TEMPLATE: &str = include_str!("../../init.toml");
 
-/// Writes the file. The error is a message for people.
+/// Writes the file. The error is a message for the user.
 pub fn init(config: &InitConfig) -> Result<(), String> {
     let text = text(&config.presets);
     let Some(path) = &config.file else {

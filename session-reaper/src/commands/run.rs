@@ -53,7 +53,7 @@ pub async fn run(
             error.exit()
         }
     };
-    // Spans first, because the metrics count failed exports of spans.
+    // Finish the spans first, because the metrics count failed exports of spans.
     spans.finish().await;
     if let Some(measured) = measured {
         exports.send(&measured, sweep).await;

@@ -17,8 +17,8 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{BacklogSnapshot, Sweep, SweepError};
 
-/// Minimum interval between two counts of the backlog with `--watch`. It changes only with the
-/// runs, and counting it is the expensive part.
+/// Minimum interval between two counts of the backlog with `--watch`. Counting is the expensive
+/// part of a refresh.
 const RECOUNT: Duration = Duration::from_secs(10);
 
 /// Timeout of reading the shared tables, which takes milliseconds on a responsive server.

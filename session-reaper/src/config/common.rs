@@ -1,4 +1,4 @@
-//! Options of every command: the database, logging and the output format.
+//! Options that several commands share: the database, logging and the output format.
 
 use pg::connect::ConnectOptions;
 use tracing_subscriber::EnvFilter;

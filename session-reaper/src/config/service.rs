@@ -22,7 +22,7 @@ const OPS_BIND: SocketAddr =
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What a daemon does, and when.
+/// The run, the schedule and the operations port of a daemon.
 #[derive(Debug)]
 pub struct Service {
     /// The run.
@@ -108,7 +108,7 @@ fn jitter(
     let range = DurationRange {
         least: Duration::ZERO,
         most: DAY,
-        because: "a shorter delay spreads out all instances",
+        because: "a longer delay is not needed to spread out the instances",
     };
     let jitter = config_errors.duration("JITTER", given_jitter, MINUTE, &range);
     let Some(schedule) = schedule.filter(|_| config_errors.count() == before) else {

@@ -41,7 +41,7 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
                 config_errors.add_unquoted(
                     name,
                     format!(
-                        "given, but {file} sets the retention: leave it unset, and change `keep` there"
+                        "set, but {file} defines the retention: unset it, and change `keep` in the file"
                     ),
                 );
             }

@@ -143,7 +143,7 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         }
     }
     if targets.is_empty() && source.config_errors.is_empty() {
-        source.wrong(0, "nothing to do: neither a preset nor a [[target]] that is enabled");
+        source.wrong(0, "nothing to do: no preset is given, and no [[target]] is enabled");
     }
     targets
 }

@@ -1,4 +1,4 @@
-//! Other columns of a row that decide, or may decide, whether its time counts; as data.
+//! Lists columns that decide, or may decide, whether a row is due at the time in another column.
 
 use super::names::{self, words};
 use super::table::{Column, Table};
@@ -83,7 +83,7 @@ const CHAIN: &str = "the rows of a chain may be needed to detect the reuse of an
 const LIFETIME: &str = "the expiry may be this lifetime added to another time";
 const EXTENDED: &str = "the row may have been extended beyond this time";
 const KEPT: &str = "the row may have to be kept beyond this time";
-// Such rows store tokens of another service, usable for as long as the refresh token is valid.
+// Such rows store tokens of another service, which are usable while the refresh token is valid.
 const REFRESH: &str = "the time may be the expiry of an access token, which the refresh token in the same row outlives";
 
 /// Conclusions from the other columns of a row.

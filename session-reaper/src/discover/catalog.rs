@@ -14,11 +14,11 @@ use super::values::Known;
 use super::{names, reading, sample};
 use reaper::{Ident, TableName};
 
-/// The timeout. Catalogs of hundreds of tables are read in milliseconds; this suffices for a
-/// hundred thousand tables.
+/// Timeout of reading the catalog, the statistics and the samples. A catalog of hundreds of tables
+/// takes milliseconds to read, so this is sufficient for a hundred thousand tables.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// Starts one snapshot for all queries. They lock nothing but the catalog.
+/// Starts one snapshot for all queries. The queries lock only the catalog.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
@@ -59,7 +59,7 @@ pub(super) struct Catalog {
     named: Vec<Named>,
 }
 
-/// A foreign key that points at a table.
+/// A foreign key that references a table.
 pub(super) struct Reference {
     pub(super) from: TableName,
     /// Its column; `None` if it has several.

@@ -1,7 +1,8 @@
--- Tables of users, with those of their columns that could be a time. For a domain, what it is based on. The key: the primary
--- one, else the shortest that is unique and never null. Partitions belong to their table; the estimate of a table that was
--- never analysed is -1. A trigger (tgtype 8) or rule ('4') on DELETE may do anything to other rows. Nothing here opens a
--- table or waits for its lock.
+-- Returns the user tables with their columns that may contain a time. The type of a domain is its
+-- base type. The key is the primary key, or otherwise the shortest unique key without nullable
+-- columns. A partitioned table includes its partitions. The row estimate of a table that was never
+-- analyzed is -1. A trigger (tgtype 8) or a rule ('4') on DELETE may change other rows in any way.
+-- This query opens no user table and waits for no lock on one.
 SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'p',
     CASE c.relkind WHEN 'p' THEN (
         WITH RECURSIVE part (oid) AS (
@@ -40,7 +41,7 @@ CROSS JOIN LATERAL (
         AND b.oid = ANY ('{timestamptz,timestamp,date,int4,int8}'::regtype[]::oid[])) AS k
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname::text, 'pg_')
-    -- What an extension made is the extension's.
+    -- Exclude tables that belong to an extension.
     AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass::oid AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname

@@ -1,4 +1,4 @@
--- All columns of the tables $1, in order; for a domain the type that it is based on.
+-- Returns all columns of the tables $1, in order. The type of a domain is its base type.
 SELECT a.attrelid, a.attname::text, format_type(b.oid, -1), NOT a.attnotnull
 FROM pg_attribute a
 JOIN pg_type y ON y.oid = a.atttypid

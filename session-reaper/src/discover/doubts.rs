@@ -18,7 +18,8 @@ const ENOUGH_ROWS: f64 = 20.0;
 /// The maximum expected clock difference between an application and the database, in seconds.
 const CLOCKS: f64 = 60.0;
 
-/// The maximum offset of a time without a zone, in seconds: it may be a local time anywhere.
+/// The maximum offset of a time without a zone, in seconds. Such a time may be the local time of
+/// any time zone.
 const ZONES: f64 = 14.0 * 3600.0;
 
 /// Returns doubts about the name of a table.

@@ -1,4 +1,5 @@
-//! The findings, as data. The proposal is derived from them, and `--output json` prints them.
+//! Defines the findings. The proposal is derived from the findings, and `--output json` prints
+//! them.
 
 use serde::Serialize;
 
@@ -29,8 +30,8 @@ pub struct Findings {
 pub(super) enum How {
     /// More than half of the preset's tables exist.
     Certain,
-    /// The same in another schema. The preset itself covers the tables of one schema; the targets
-    /// of this schema are written in full.
+    /// More than half of them also exist in another schema. The preset itself covers the tables of
+    /// one schema; the targets of this schema are written in full.
     Again,
     /// Some tables exist that are, or look like, those of the preset.
     Perhaps,

@@ -1,6 +1,7 @@
--- Of columns ($1 tables, $2 names): whether a pass can walk along an index.
--- Whether one is for `column IS NOT NULL` alone (nulltesttype 1) stands in the tree of its predicate. What would put the
--- tree into words (pg_get_expr, pg_get_indexdef) takes a lock on the table, and waits for it.
+-- Returns, for each column ($1 tables, $2 names), whether a pass can scan an index on the column. A
+-- partial index is suitable only if its predicate is `column IS NOT NULL` (nulltesttype 1). The
+-- query examines the node tree of the predicate, because the functions that convert the tree to SQL
+-- (pg_get_expr, pg_get_indexdef) wait for a lock on the table.
 SELECT w.oid, w.name,
     EXISTS (SELECT FROM pg_index i
             JOIN pg_class x ON x.oid = i.indexrelid

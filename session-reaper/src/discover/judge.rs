@@ -13,8 +13,8 @@ use super::table::{Column, Facts, Kind, Table};
 use super::values::{Known, UNITS};
 use reaper::Unit;
 
-/// Returns the possible targets of a table: none, one, or two if a condition applies to some of the
-/// reasons only.
+/// Returns the possible targets of a table: none, one, or two if a condition applies to only some
+/// of the reasons.
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();

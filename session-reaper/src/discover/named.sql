@@ -1,5 +1,6 @@
--- Columns of tables whose names end with one of $1 (patterns; compared in lower case, without underscores) and that have no
--- foreign key of their own: they may refer to rows all the same.
+-- Returns columns whose names match one of the patterns $1, in lower case and without underscores,
+-- and that have no foreign key of their own. Such a column may still reference rows of another
+-- table.
 SELECT c.oid, n.nspname::text, c.relname::text, a.attname::text, format_type(a.atttypid, -1)
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid

@@ -12,7 +12,7 @@ pub(super) fn ident(name: &Ident) -> String {
     }
 }
 
-/// Returns the same for a table, with its schema.
+/// Returns a table's name in the same form, with its schema.
 pub(super) fn table(name: &TableName) -> String {
     let schema = name.schema.as_ref().map(|schema| format!("{}.", ident(schema)));
     schema.unwrap_or_default() + &ident(&name.name)
@@ -42,7 +42,8 @@ pub(super) fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Returns the name without separators and case: `expiresAt`, `expires_at`, `expiresat` are equal.
+/// Returns the name in lower case and without separators, so that `expiresAt` and `expires_at` are
+/// equal to `expiresat`.
 pub(super) fn run_together(name: &str) -> String {
     name.to_lowercase().replace('_', "")
 }

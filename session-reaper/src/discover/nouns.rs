@@ -1,4 +1,4 @@
-//! Nouns in table names that show how long the rows are meant to exist; as data.
+//! Lists nouns in table names that show how long the rows are meant to exist.
 
 use super::names::is_noun;
 
@@ -25,7 +25,7 @@ enum Place {
 /// Nouns in table names, in order of precedence.
 #[rustfmt::skip]
 const TABLES: &[(Place, Rows, &[&str])] = &[
-    // Codes, tokens and sessions of other kinds, or that their owners keep.
+    // Nouns of codes, tokens and sessions of other kinds, and of those that their owners keep.
     (Place::Anywhere, Rows::Lasting, &[
         "promo", "promotion", "discount", "coupon", "voucher", "gift", "referral", "checkout", "cart", "booking",
         "reservation", "appointment", "zip", "postal", "country", "currency", "error", "qr", "tax", "training", "course",

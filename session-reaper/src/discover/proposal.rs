@@ -45,8 +45,9 @@ pub(super) fn text(findings: &Findings) -> String {
         return lines.0 + SKELETON;
     }
     for text in [
-        "Targets that are certain are active. Others are commented out, with the confidence and the reasons. To activate one,",
-        "remove one # from each line of its [[target]]. Before the first run, review all targets and each `keep`, and create the indexes.",
+        "Targets about which there is no doubt are active. All others are commented out, with the confidence and the reasons.",
+        "To activate a target, remove one # from each line of its [[target]].",
+        "Before the first run, review all targets and each `keep`, and create the indexes.",
     ] {
         lines.comment(text);
     }
@@ -54,7 +55,7 @@ pub(super) fn text(findings: &Findings) -> String {
         && !findings.targets.iter().any(|target| target.live)
     {
         lines.comment(
-            "Nothing is certain here: a run has nothing to do until you activate a target.",
+            "Nothing is certain here, so a run deletes nothing until you activate a target.",
         );
     }
     lines.blank();

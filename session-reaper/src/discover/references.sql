@@ -1,4 +1,5 @@
--- Foreign keys that point at any of the tables $1; those of partitions are their table's.
+-- Returns the foreign keys that reference one of the tables $1. A foreign key of a partitioned
+-- table is returned once, without the copies that its partitions have.
 SELECT k.confrelid, n.nspname::text, c.relname::text, k.confdeltype::text, k.conrelid = k.confrelid,
     (SELECT a.attname::text FROM pg_attribute a
      WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1] AND cardinality(k.conkey) = 1)

@@ -1,5 +1,5 @@
--- Under its lock: whether the table $1 is still the one called $2.$3, with an owner who could act as the current role, how
--- many blocks it has, and what time it is.
+-- Runs while the table $1 is locked. Returns a row only if the table is still named $2.$3 and its
+-- owner could act as the current role: the number of its blocks and the current time.
 SELECT pg_relation_size(c.oid) / current_setting('block_size')::int8, date_part('epoch', clock_timestamp())
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -25,8 +25,8 @@ const BLOCKS: f64 = 100.0;
 /// PostgreSQL assigns in ascending order.
 const PARTITIONS: usize = 8;
 
-/// Time after which no further table is read. In a database with thousands of tables, the
-/// statistics must suffice for the rest.
+/// Time after which no further table is read. For the remaining tables of a database with thousands
+/// of tables, only the statistics are used.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \

@@ -1,5 +1,5 @@
-//! The columns of preset tables that have common names, as data. Presets with distinctive table
-//! names need no shape.
+//! Lists the columns of those preset tables whose names are common. A table with a distinctive name
+//! needs no such list.
 
 /// Tables of a preset's project that reference its targets. The preset covers their rows.
 pub(super) const REFERRERS: &[&str] =

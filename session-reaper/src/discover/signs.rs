@@ -1,4 +1,4 @@
-//! Column names that identify the meaning of a time, and the proposals that follow, as data.
+//! Lists the column names that identify the meaning of a time, and the proposal for each meaning.
 
 use reaper::Unit;
 
@@ -44,7 +44,8 @@ impl Sureness {
 pub(super) struct ColumnSign {
     pub(super) words: &'static [&'static str],
     pub(super) meaning: Meaning,
-    /// Whether it also applies to integers. An integer `revoked` may be 0 or 1, and `used` a count.
+    /// Whether the meaning also applies to an integer column. An integer `revoked` may be 0 or 1,
+    /// and `used` may be a count.
     pub(super) integers: bool,
     /// Whether the name alone is not sufficient, because some columns of this name store the last
     /// use. The values must confirm the meaning.
@@ -168,9 +169,9 @@ pub(super) struct Consequence {
     pub(super) keep: &'static str,
     /// Describes the contents of the column.
     pub(super) tells: &'static str,
-    /// Confidence for fleeting, plain and lasting rows.
+    /// The confidence for fleeting, plain and lasting rows.
     pub(super) of_row: [Option<Sureness>; 3],
-    /// The same, if the column describes a part of the row, such as `reset_token_expires_at`.
+    /// The confidence if the column describes a part of the row, such as `reset_token_expires_at`.
     pub(super) of_part: [Option<Sureness>; 3],
 }
 

@@ -22,7 +22,7 @@ const NEVER: [f64; 2] = [2_147_483_647.0, 4_294_967_295.0];
 pub(super) const UNITS: [(&str, Unit, f64); 3] =
     [("s", Unit::Seconds, 1.0), ("ms", Unit::Milliseconds, 1e3), ("us", Unit::Microseconds, 1e6)];
 
-/// Knowledge about the values of a column.
+/// The values of a column, if they are known.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Known {
     /// The values could not be read.

@@ -1,5 +1,5 @@
-//! Prometheus' text format, as far as session-reaper's metrics use it. Supports selecting metrics
-//! and continuing from earlier values.
+//! Implements the part of Prometheus' text format that session-reaper's metrics use. Supports
+//! selecting metrics and continuing from earlier values.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 

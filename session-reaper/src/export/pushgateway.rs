@@ -1,8 +1,8 @@
 //! Pushes metrics to a Prometheus Pushgateway.
 //!
 //! The request is a POST, which replaces only the metrics that it contains. (A PUT would replace
-//! the whole group.) A failed run contains neither the time of the last success nor values that it
-//! did not measure, so both remain unchanged.
+//! the whole group.) The metrics of a failed run contain neither the time of the last success nor
+//! values that the run did not measure, so these metrics remain unchanged.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use reqwest::{Client, StatusCode, Url};
 
 use super::exposition::Exposition;
 
-/// Timeout of all attempts together. They start after the end of the run and delay the end of the
-/// process; a Pushgateway nearby responds in milliseconds.
+/// Timeout of all attempts together. The attempts start after the end of the run and delay the end
+/// of the process. A nearby Pushgateway responds in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Timeout of one attempt, so that a hanging one leaves time for another.
+/// Timeout of one attempt, so that an attempt that hangs leaves time for another.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Number of retries, and the delay before the first; the delay doubles each time. This covers a
-/// restart of the Pushgateway.
+/// Number of retries, and the delay before the first; the delay doubles each time. The
+/// retries are sufficient for a restart of the Pushgateway.
 const MAX_RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
@@ -48,8 +48,8 @@ enum Refused {
 }
 
 impl Pushgateway {
-    /// Creates a destination from the URL of the Pushgateway. The group is that of the job
-    /// `session_reaper` and this `instance`, unless the URL contains one (`…/metrics/job/…`).
+    /// Creates a destination from the URL of the Pushgateway. The group consists of the job
+    /// `session_reaper` and this `instance`, unless the URL contains a group (`…/metrics/job/…`).
     pub fn new(url: &str, instance: &str) -> Result<Self, String> {
         let mut url: Url = url.parse().map_err(|error| format!("not a URL ({error})"))?;
         if !["http", "https"].contains(&url.scheme()) {

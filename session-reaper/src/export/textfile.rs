@@ -26,8 +26,8 @@ pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Locked from reading the old values to writing the new ones. Otherwise the values of another
-    // run that ends in between would be lost.
+    // The lock is held from reading the old values to writing the new ones. Otherwise, the values
+    // of another run that ends in between would be lost.
     let held = File::open(directory).map_err(|error| {
         io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
     })?;
@@ -45,9 +45,9 @@ pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result
     let mut aside =
         Builder::new().prefix(".session-reaper.").suffix(".tmp").tempfile_in(directory)?;
     aside.write_all(text.as_bytes())?;
-    // Set explicitly, regardless of the umask.
+    // Set the mode explicitly, regardless of the umask.
     aside.as_file().set_permissions(Permissions::from_mode(READABLE))?;
-    // Otherwise a crash of the machine may leave an empty file with this name.
+    // Without the sync, a crash of the machine may leave an empty file with this name.
     aside.as_file().sync_all()?;
     aside.persist(path)?;
     held.sync_all()

@@ -1,5 +1,5 @@
-//! Sends spans over OTLP in batches on a separate thread. A run never waits for it: the queue is
-//! bounded and drops spans when it is full, and requests and the shutdown have timeouts.
+//! Sends spans over OTLP in batches on a separate thread. A run never waits for that thread: the
+//! queue is bounded and drops spans when it is full, and requests and the shutdown have timeouts.
 //!
 //! The SDK reads `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`,
 //! `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS`.
@@ -25,7 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
-/// Timeout of a request, for a collector nearby. Short enough to send a second batch before
+/// Timeout of a request to a nearby collector. It is short enough to send a second batch before
 /// [`END_WITHIN`] has passed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
@@ -43,7 +43,7 @@ impl Sent {
         // The batch thread has no async reactor and requires a blocking client, which must not be
         // created on a thread of the async runtime.
         let client = thread::spawn(|| {
-            // No proxy and no redirects, as for the Pushgateway.
+            // Use no proxy and follow no redirects, as for the Pushgateway.
             Client::builder().no_proxy().redirect(Policy::none()).timeout(REQUEST_WITHIN).build()
         });
         let client = client.join().map_err(|_| "cannot create the HTTP client".to_owned())?;

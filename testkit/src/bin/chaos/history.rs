@@ -22,9 +22,9 @@ pub(crate) struct History {
     /// Row versions by `uid`, in commit order. The last version of a deleted row is `None`.
     pub(crate) rows: HashMap<i64, Vec<Version<Row>>>,
     pub(crate) orders: HashMap<i64, Vec<Version<Order>>>,
-    /// By account: all orders that it has ever had.
+    /// All orders that each account has ever had.
     pub(crate) orders_of: HashMap<i64, BTreeSet<i64>>,
-    /// By group: all rows that were ever in it.
+    /// All rows that were ever in each group.
     pub(crate) members: HashMap<i64, BTreeSet<i64>>,
     /// Operations of writers, in the order in which they were logged.
     pub(crate) operations: Vec<Operation>,

@@ -2,9 +2,10 @@
 //!
 //! - (a) Every deleted row was due when it was deleted, and belonged to the table on which the
 //!   reaper held the lock.
-//! - (b) The snapshot of the statement that deleted a row shows no live sibling of that row. If it
-//!   does not show a live sibling, the writer of that sibling had not updated or locked an existing
-//!   row of the group either. The same applies to the rows that `where` reads.
+//! - (b) The snapshot of the statement that deleted a row shows no live sibling of that row. If a
+//!   live sibling exists that the snapshot does not show, the writer of that sibling had not yet
+//!   updated or locked an existing row of the group. The same applies to the rows that `where`
+//!   reads.
 //! - (d) Only one reaper works on a table at a time, each row is deleted once, and the reports
 //!   match the recorded deletes.
 
@@ -36,11 +37,11 @@ pub(crate) struct Judge<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) history: &'a History,
     pub(crate) runs: &'a [Run],
-    /// The server has crashed, so asynchronous commits may have been lost.
+    /// Whether the server has crashed, so that asynchronous commits may have been lost.
     pub(crate) crashed: bool,
     pub(crate) found: Vec<Violation>,
     reaper_of: HashMap<i32, usize>,
-    /// By row: the operations that updated or locked it.
+    /// The operations that updated or locked each row.
     touching: HashMap<i64, Vec<&'a Operation>>,
     /// Large groups that were already checked, with the transaction that deleted from them.
     judged: HashSet<(u64, i64)>,

@@ -54,7 +54,7 @@ struct Options {
     /// The directory for the histories of rounds that violated an invariant
     #[arg(long, default_value = "target/chaos")]
     traces: PathBuf,
-    /// Play all rounds, even after a violation
+    /// Run all rounds, even after a violation
     #[arg(long)]
     keep_going: bool,
 }
@@ -143,7 +143,7 @@ async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
                 }
             }
             println!(
-                "  to play this round again: make chaos SEED={seed}; its history: {}/{seed}.txt",
+                "  to repeat this round: make chaos SEED={seed}; its history: {}/{seed}.txt",
                 options.traces.display()
             );
             if !options.keep_going {

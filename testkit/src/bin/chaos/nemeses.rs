@@ -120,7 +120,7 @@ impl Scene<'_> {
     }
 
     /// For half of the values of `part`, waits until the reaper has deleted rows in its current
-    /// run. Otherwise, waits for a part of half a second.
+    /// run. Otherwise, waits for this fraction of half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;

@@ -51,7 +51,8 @@ pub(crate) enum Reference {
     Locked,
 }
 
-/// The number of operations of a writer, and how long its transactions hold their locks at most.
+/// The number of operations of a writer, and the maximum time that its transactions hold their
+/// locks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer {
     pub(crate) operations: u32,

@@ -192,7 +192,7 @@ fn position(shared: &Shared, from: f64) -> i64 {
     (from * shared.next.load(Ordering::Relaxed) as f64) as i64
 }
 
-/// How many rows ahead of the reapers writers act at most.
+/// The maximum number of rows by which the rows that writers pick are ahead of the reapers.
 const REACH: f64 = 150.0;
 
 /// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably one that
