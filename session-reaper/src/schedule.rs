@@ -11,22 +11,22 @@ mod gaps;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod wall;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone as _, Utc};
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Timelike as _, Utc};
 use chrono_tz::{GapInfo, Tz};
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 
 use fields::Fields;
 pub use gaps::Gaps;
 pub use ticks::{Tick, Ticks};
+use wall::WallClock;
 
 /// A schedule that has a next time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// The text of the schedule.
     given: String,
-    cron: Cron,
+    wall: WallClock,
     zone: Tz,
     /// Whether it is an interval, see the module documentation.
     interval: bool,
@@ -43,15 +43,10 @@ impl Schedule {
     /// Returns an error message for invalid text and for a schedule that never matches, such as
     /// February 31.
     pub fn new(cron: &str, zone: Tz) -> Result<Self, String> {
-        let Fields { pattern, interval, both_days } = Fields::read(cron)?;
-        let parser = CronParser::builder()
-            .seconds(Seconds::Required)
-            .year(Year::Disallowed)
-            .dom_and_dow(both_days)
-            .build();
+        let fields = Fields::read(cron)?;
+        let wall = WallClock::new(&fields).map_err(|error| error.to_string())?;
         let given = cron.trim().to_owned();
-        let cron = parser.parse(&pattern).map_err(|error| error.to_string())?;
-        let schedule = Self { given, cron, zone, interval };
+        let schedule = Self { given, wall, zone, interval: fields.interval };
         match schedule.next(crate::clock::now()) {
             Some(_) => Ok(schedule),
             None => Err("that time never comes".to_owned()),
@@ -67,16 +62,13 @@ impl Schedule {
     /// Returns the first time after `from`.
     #[must_use]
     pub fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let local = from.with_timezone(&self.zone);
-        if self.interval {
-            let next = self.cron.find_next_occurrence(&local, false).ok()?;
-            return Some(next.with_timezone(&Utc));
-        }
-        // croner treats only schedules with a single time of day as fixed, and misses some times
-        // that fall into a gap across midnight.
-        let mut wall = local.naive_local();
+        if self.interval { self.next_of_interval(from) } else { self.next_fixed(from) }
+    }
+
+    fn next_fixed(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut wall = from.with_timezone(&self.zone).naive_local();
         loop {
-            wall = self.next_on_the_wall(wall)?;
+            wall = self.wall.next(wall)?;
             let time = self.first_at(wall)?;
             if time > from {
                 return Some(time);
@@ -84,9 +76,53 @@ impl Schedule {
         }
     }
 
-    /// Returns the first local time after `wall`, ignoring clock changes.
-    fn next_on_the_wall(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
-        Some(self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc())
+    fn next_of_interval(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut from = from;
+        loop {
+            // The local clock does not change before the next clock change.
+            let offset = self.offset(from);
+            let next = self.wall.next(from.naive_utc() + offset)?.and_utc() - offset;
+            let Some(change) = self.clock_change(from, next) else { return Some(next) };
+            let at_the_change = change.naive_utc() + self.offset(change);
+            // The change itself may be a time of the schedule.
+            let before = at_the_change - TimeDelta::seconds(1);
+            if self.wall.next(before)? == at_the_change {
+                return Some(change);
+            }
+            from = change;
+        }
+    }
+
+    /// Returns the time of the first clock change after `from`, up to and including `to`.
+    fn clock_change(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        /// Clock changes are further apart.
+        const STEP: TimeDelta = TimeDelta::hours(12);
+        let offset = self.offset(from);
+        let mut same = from;
+        while same < to {
+            let mut changed = to.min(same + STEP);
+            if self.offset(changed) == offset {
+                same = changed;
+                continue;
+            }
+            // Clock changes are at whole seconds.
+            while changed - same > TimeDelta::seconds(1) {
+                let middle = same + TimeDelta::seconds((changed - same).num_seconds() / 2);
+                if self.offset(middle) == offset {
+                    same = middle;
+                } else {
+                    changed = middle;
+                }
+            }
+            return Some(changed.with_nanosecond(0).unwrap_or(changed));
+        }
+        None
+    }
+
+    /// Returns the offset of the zone from UTC.
+    fn offset(&self, time: DateTime<Utc>) -> TimeDelta {
+        let offset = self.zone.offset_from_utc_datetime(&time.naive_utc()).fix();
+        TimeDelta::seconds(offset.local_minus_utc().into())
     }
 
     /// Returns when the local time `wall` first occurs, or the time of the clock change that skips

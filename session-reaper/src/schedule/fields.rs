@@ -1,10 +1,6 @@
-//! Parses a schedule in the format of crontab(5) and translates it for croner, which finds its
-//! times.
+//! Parses a schedule in the format of crontab(5). [`super::wall`] finds its times.
 //!
-//! croner accepts more than crontab(5) and interprets some input differently: it allows names in
-//! any field (`0 0 * MON *` is January) and empty items (`,` is "never"), and treats a day field
-//! `*/2` as restricted. Each field is therefore validated here first, and errors contain the name
-//! of the field.
+//! Names are converted to numbers, and errors contain the name of the field.
 
 /// A parsed schedule.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +98,7 @@ fn nickname(upper: &str) -> Result<&'static str, String> {
     })
 }
 
-/// Parses a day field with croner's extensions: `L` is the last day, `LW` the last weekday, `15W`
+/// Parses a day field with extensions of crontab(5): `L` is the last day, `LW` the last weekday, `15W`
 /// the weekday nearest to the 15th.
 fn day(text: &str) -> Result<String, String> {
     let read = |item: &str| match item.strip_suffix('W') {
@@ -113,7 +109,7 @@ fn day(text: &str) -> Result<String, String> {
     DAY.list(&text.replace('?', "*"), read)
 }
 
-/// Parses a day-of-week field with croner's extensions: `FRI#2` is the second Friday of the month,
+/// Parses a day-of-week field with extensions of crontab(5): `FRI#2` is the second Friday of the month,
 /// `FRIL` or `5L` the last one.
 fn weekday(text: &str) -> Result<String, String> {
     let read =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Schedule;
 
@@ -39,7 +39,7 @@ impl Schedule {
     /// are examined. This takes a few hundred steps, even for a schedule that matches every second.
     #[must_use]
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
-        let day = self.times_of_day();
+        let day = self.wall.times_of_day();
         let within = day.windows(2).map(|pair| pair[1] - pair[0]);
         let of_a_day = [within.clone().min(), within.max()];
         let mut gaps = Gaps { shortest: Duration::MAX, longest: Duration::ZERO };
@@ -70,24 +70,5 @@ impl Schedule {
             }
         }
         gaps
-    }
-
-    fn times_of_day(&self) -> Vec<NaiveTime> {
-        let pattern = &self.cron.pattern;
-        let (hours, minutes, seconds) =
-            (pattern.hours.values(), pattern.minutes.values(), pattern.seconds.values());
-        let minutes =
-            hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
-        let all = minutes
-            .flat_map(|(hour, minute)| seconds.iter().map(move |second| (*hour, *minute, *second)));
-        let times = all.filter_map(|(hour, minute, second)| {
-            NaiveTime::from_hms_opt(hour.into(), minute.into(), second.into())
-        });
-        times.collect()
-    }
-
-    /// Returns the offset of the zone from UTC.
-    fn offset(&self, time: DateTime<Utc>) -> TimeDelta {
-        time.with_timezone(&self.zone).naive_local() - time.naive_utc()
     }
 }

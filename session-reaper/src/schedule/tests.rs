@@ -3,6 +3,11 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use chrono_tz::Tz;
 
+use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
+use proptest::sample::select;
+
+use super::fields::Fields;
+use super::wall::WallClock;
 use super::{Schedule, Ticks};
 
 fn schedule(cron: &str, zone: &str) -> Schedule {
@@ -188,8 +193,10 @@ fn skipped_fixed_times_are_made_up_for_once() {
 /// Simulates cron(8) minute by minute: Vixie's main loop, which compares local time with a "virtual
 /// time".
 fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateTime<Utc>> {
-    let (schedule, zone): (Schedule, Tz) = (schedule(cron, zone), zone.parse().unwrap());
-    let matches = |wall: NaiveDateTime| schedule.cron.is_time_matching(&wall.and_utc()).unwrap();
+    let zone: Tz = zone.parse().unwrap();
+    let fields = Fields::read(cron).unwrap();
+    let matches =
+        |wall: NaiveDateTime| with_croner(&fields, wall - TimeDelta::seconds(1)) == Some(wall);
     let starred = cron.split(' ').take(2).any(|field| field.starts_with('*'));
     let minute = TimeDelta::minutes(1);
     let mut fired = Vec::new();
@@ -444,4 +451,55 @@ fn jitter_never_delays_past_the_next_time() {
             .nanosecond(),
         0
     );
+}
+
+/// Finds times on a clock that never changes with croner, which is independent of the crate `cron`.
+fn with_croner(fields: &Fields, from: NaiveDateTime) -> Option<NaiveDateTime> {
+    use croner::parser::{CronParser, Seconds, Year};
+
+    let parser = CronParser::builder()
+        .seconds(Seconds::Required)
+        .year(Year::Disallowed)
+        .dom_and_dow(fields.both_days)
+        .build();
+    let cron = parser.parse(&fields.pattern).unwrap();
+    Some(cron.find_next_occurrence(&from.and_utc(), false).ok()?.naive_utc())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn times_on_the_wall_match_those_of_croner(
+        second in select(vec!["0", "*/20", "5,50", "59"]),
+        minute in select(vec!["0", "30", "*/7", "10-40/10", "*"]),
+        hour in select(vec!["2", "*", "9-17", "0", "23"]),
+        day in select(vec![
+            "*", "?", "1", "29", "31", "1,15", "*/2", "3-9/3", "L", "LW", "1W", "15W", "31W", "L,10",
+        ]),
+        month in select(vec!["*", "2", "*/3", "11", "JAN,FEB"]),
+        weekday in select(vec![
+            "*", "?", "0", "7", "1", "SAT-SUN", "1-5", "*/2", "FRI#2", "5L", "0#1,3", "TUE#5",
+        ]),
+        start in 0..3_000_000_000_i64,
+    ) {
+        let text = [second, minute, hour, day, month, weekday].join(" ");
+        let fields = Fields::read(&text).unwrap();
+        let wall = WallClock::new(&fields).unwrap();
+        let mut from = DateTime::from_timestamp(start, 0).unwrap().naive_utc();
+        for _ in 0..3 {
+            let (found, expected) = (wall.next(from), with_croner(&fields, from));
+            prop_assert_eq!(found, expected, "{} after {}", text, from);
+            let Some(found) = found else { break };
+            from = found;
+        }
+    }
+}
+
+#[test]
+fn leap_days_are_found_across_2100() {
+    let leap_days = times("0 12 29 2 *", "UTC", "2091-01-01T00:00:00Z", 3);
+    assert_eq!(leap_days, ["2092-02-29T12:00:00Z", "2096-02-29T12:00:00Z", "2104-02-29T12:00:00Z"]);
+    let late = times("0 0 1 1 *", "UTC", "2150-06-01T00:00:00Z", 2);
+    assert_eq!(late, ["2151-01-01T00:00:00Z", "2152-01-01T00:00:00Z"]);
 }
