@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: TLS, a time limit on every wait, and a name in `pg_stat_activity`.
+//! Opens connections to PostgreSQL with TLS, time limits, and a name in `pg_stat_activity`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub use crate::connect_error::ConnectError;
 use crate::error_text::chain;
 use crate::tls::{TlsStream, tls};
 
-/// How to connect to the database, and the settings and time limits of its connections.
+/// The connection parameters of a database, and the settings and time limits of its connections.
 #[derive(Clone)]
 pub struct ConnectOptions {
     config: Config,
@@ -30,9 +30,10 @@ impl std::fmt::Debug for ConnectOptions {
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {
-    /// Parses `url`, in libpq's URL or key-value form. `sslmode` has libpq's meaning: `disable`,
-    /// `prefer` and `require` at most encrypt, and `verify-full` also verifies the certificate
-    /// against the system's root certificates.
+    /// Parses `url`, in libpq's URL or key-value form. `sslmode` has libpq's meaning: `disable`
+    /// does not encrypt, `prefer` and `require` encrypt but do not verify the certificate (`prefer`
+    /// only if the server supports TLS), and `verify-full` verifies the certificate against the
+    /// system's root certificates.
     ///
     /// An `application_name` in the URL takes precedence over the argument.
     pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
@@ -47,9 +48,8 @@ impl ConnectOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        // If the peer disappears without a FIN, this is detected within a minute instead of two
-        // hours while waiting for a response, and within 15 seconds while waiting for an
-        // acknowledgement.
+        // Detect a peer that disappears without a FIN: within a minute (instead of two hours) while
+        // waiting for a response, and within 15 seconds while waiting for an acknowledgment.
         config.keepalives_idle(Duration::from_secs(30));
         config.keepalives_interval(Duration::from_secs(10));
         config.keepalives_retries(3);
@@ -70,8 +70,8 @@ impl ConnectOptions {
     /// Opens a connection. The caller must poll the returned [`Connection`], and must apply
     /// [`settings`](Self::settings).
     pub async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
-        // Each host has its own time limit. The driver does not limit the handshake, which gets the
-        // rest of the total.
+        // The driver applies the time limit to the TCP connection to each host, but not to the TLS
+        // handshake. The handshake may take the rest of the total.
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let deadline = each * u32::try_from(hosts).unwrap_or(1);
@@ -87,15 +87,15 @@ impl ConnectOptions {
         &self.settings
     }
 
-    /// Opens a connection outside any pool. A task of the current runtime drives it, and it closes
-    /// when the [`Client`] is dropped.
+    /// Opens a connection outside any pool. A task of the current runtime drives the connection,
+    /// which closes when the [`Client`] is dropped.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
 
     /// Opens a connection like [`connect`](Self::connect), and also returns a handle of the task
     /// that drives it. Aborting the task closes the connection immediately, and all queries on it
-    /// fail. This is how a query is abandoned if the server does not respond.
+    /// fail. Callers use the handle to abandon a query if the server does not respond.
     pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {
@@ -117,14 +117,14 @@ impl ConnectOptions {
     }
 }
 
-/// Parses libpq's URL or key-value form. The driver does not support `verify-full`, which [`tls`]
-/// implements.
+/// Parses libpq's URL or key-value form. The driver does not support `verify-full`; [`tls`]
+/// implements that mode.
 fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
     url.replace("sslmode=verify-full", "sslmode=require").parse()
 }
 
-/// Returns whether the URL or key-value form of a database contains a password, or `None` if it
-/// cannot be parsed.
+/// Returns whether a connection string (URL or key-value form) contains a password, or `None` if
+/// the string cannot be parsed.
 #[must_use]
 pub fn has_password(url: &str) -> Option<bool> {
     parse(url).ok().map(|config| config.get_password().is_some())

@@ -1,4 +1,4 @@
-//! The text of errors: on one line, with all causes, and without values of rows.
+//! Formats errors on one line, with all causes and without values of rows.
 
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -51,8 +51,8 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// Returns whether a character is a control character, separates lines, or sets the direction of
-/// text.
+/// Returns whether a character is a control character, a line separator, or a character that sets
+/// the direction of text.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()

@@ -1,11 +1,11 @@
-//! PostgreSQL, as both programs use it, without Diesel and without libpq.
+//! The PostgreSQL code that both programs share. It uses neither Diesel nor libpq.
 //!
-//! - [`connect`] opens connections: the URL, time limits and the application name. [`tls`] verifies
-//!   certificates.
+//! - [`connect`] parses the URL, and opens connections with time limits and an application name.
+//!   [`tls`] verifies certificates.
 //! - [`error_text`] formats errors without values of rows.
-//! - [`owners`] finds the roles whose objects may run as the current role, and [`trusted_tables`]
-//!   the tables that may be written to by name.
-//! - [`migration_lock`] keeps two processes from applying migrations at the same time.
+//! - [`owners`] finds the roles whose objects may run with the privileges of the current role, and
+//!   [`trusted_tables`] finds the tables that a program may write to by name.
+//! - [`migration_lock`] prevents two processes from applying migrations at the same time.
 
 pub mod connect;
 mod connect_error;

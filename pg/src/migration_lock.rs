@@ -1,6 +1,7 @@
-//! The lock under which migrations are applied, and the errors of applying them. The migrations of
-//! auth-api and of session-reaper share the lock and the table of versions, so that both sets can be
-//! applied to one database in any order and by any number of processes at the same time.
+//! The lock that a process holds while it applies migrations, and the errors of that step. The
+//! migrations of auth-api and of session-reaper share the lock and the table of versions, so that
+//! both sets can be applied to one database in any order and by any number of processes at the same
+//! time.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::error_text::chain;
 use crate::owners;
 use crate::trusted_tables::{self, ForeignTable};
 
-/// Why migrations were not applied.
+/// The reason why migrations were not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The connection to the database failed.
@@ -20,11 +21,11 @@ pub enum MigrateError {
     /// Another process was still applying migrations after [`LOCK_TIMEOUT`].
     #[error("another process is still applying migrations after {} s; try again when it has finished", LOCK_TIMEOUT.as_secs())]
     Busy,
-    /// The database reported an error. A failed migration leaves nothing behind, except one that
-    /// builds an index concurrently: it may leave an invalid index, which the next attempt reports.
+    /// The database reported an error. A failed migration is rolled back, unless it builds an index
+    /// concurrently: such a migration may leave an invalid index, which the next attempt reports.
     #[error("migrations: {0}")]
     Failed(String),
-    /// The table that contains the versions has an untrusted owner, or a trigger of one.
+    /// An untrusted role owns the table that contains the versions, or a trigger on that table.
     #[error(
         "no migration was applied: {0}; drop the table if it is not needed, or change its owner to a trusted role"
     )]
@@ -37,7 +38,7 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// The table that contains the versions of the applied migrations. Diesel CLI uses the same one.
+/// The table that contains the versions of the applied migrations. Diesel CLI uses the same table.
 pub const VERSIONS: &str = "__diesel_schema_migrations";
 
 /// How long to wait for another process that applies migrations. The migrations of a release take
@@ -49,12 +50,12 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// waits for the lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// "SRmg": key of the advisory lock of migrations. Diesel takes no lock of its own, so two
-/// concurrent migrations would conflict.
+/// "SRmg": key of the advisory lock of migrations. Diesel takes no lock of its own, so without this
+/// lock, two concurrent migrations would conflict.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
-/// The lock of migrations, held until this value is dropped. It has a connection of its own, so that
-/// it is held until the end, whatever a migration does to its connection.
+/// The lock of migrations, held until this value is dropped. The lock has a connection of its own,
+/// so a migration that changes or closes its connection does not release the lock.
 #[must_use]
 pub struct MigrationLock {
     _client: Client,
@@ -82,8 +83,9 @@ async fn wait(client: &Client) -> Result<(), MigrateError> {
     }
 }
 
-/// Returns an error if the table of versions is untrusted. A trigger on it would run with the
-/// privileges of the role that migrates, which often has the most.
+/// Returns an error if the table of versions is untrusted. A trigger on the table would run with
+/// the privileges of the role that applies migrations. That role often has more privileges than any
+/// other role of the application.
 async fn refuse_foreign(client: &Client) -> Result<(), MigrateError> {
     let created =
         format!("SELECT pg_catalog.format('%I.%I', pg_catalog.current_schema(), '{VERSIONS}')");

@@ -1,8 +1,9 @@
-//! The roles whose objects may run as the reaper, and whose tables it may write to.
+//! The trusted roles. Their objects may run with the privileges of the reaper, and the reaper may
+//! write to their tables.
 //!
 //! A function, a view, a trigger or a policy runs with the privileges of the role that uses it.
-//! Objects of another role must not run as the reaper, unless that role has the reaper's privileges
-//! anyway or could get them.
+//! Objects of another role must not run as the reaper, unless that role already has the reaper's
+//! privileges or could obtain them.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -11,8 +12,8 @@ use tokio_postgres::{Client, Error};
 /// current role, the roles that it is a member of, and the roles in `also`, an expression of type
 /// `oid[]`.
 ///
-/// For `pg_has_role`, a superuser is a member of every role. This does not make those roles
-/// trusted.
+/// `pg_has_role` treats a superuser as a member of every role. Therefore, if the current role is a
+/// superuser, its memberships are ignored.
 #[must_use]
 pub fn trusted(also: &str) -> String {
     format!(
@@ -28,13 +29,13 @@ pub fn trusted(also: &str) -> String {
     )
 }
 
-/// The name of a table, and its schema if one was given. Not quoted.
+/// The unquoted name of a table, and its schema if one was given.
 pub type Named = (Option<String>, String);
 
-/// Reads the trusted roles, including the owners of `targets`, which are looked up on the search
-/// path of the connection: the triggers of a target run as the reaper in any case.
+/// Reads the trusted roles, including the owners of `targets`, because the triggers of a target run
+/// as the reaper anyway. The tables `targets` are looked up on the search path of the connection.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
-    // Schemas that the role may not use do not cause an error here.
+    // This query does not fail if the role may not use a schema.
     let owners = "ARRAY (
         SELECT c.relowner FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS target (schema, name)
         JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) target.name::pg_catalog.name

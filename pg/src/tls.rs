@@ -1,4 +1,4 @@
-//! TLS: which certificates a connection accepts.
+//! The TLS configuration: which certificates a connection accepts.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub(crate) fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
 }
 
 /// A verifier for libpq's `sslmode=prefer` and `require`, which encrypt without authenticating the
-/// server. A stricter default would lock out users of Debian, whose server certificate is
-/// self-signed. `verify-full` is available.
+/// server. A stricter default would reject the default server certificate of Debian, which is
+/// self-signed. To authenticate the server, use `verify-full`.
 #[derive(Debug)]
 struct EncryptOnly(Arc<CryptoProvider>);
 

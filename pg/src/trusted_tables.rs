@@ -1,8 +1,9 @@
 //! Tables that a program writes to by name, and that must therefore belong to a trusted role.
 //!
 //! A trigger or a policy on a table runs with the privileges of the role that writes to the table.
-//! A role that can create tables in a schema of the search path could create a table with the name
-//! of another one there. Therefore, no statement uses such a table before its owner is known.
+//! A role that can create tables in a schema of the search path could create a table there that has
+//! the expected name. Therefore, the owner of such a table is checked before any statement uses the
+//! table.
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
@@ -22,8 +23,8 @@ impl std::fmt::Display for ForeignTable {
         let Self { table, owner } = self;
         write!(
             f,
-            "{table}, or a trigger on it, belongs to {owner}, which is not a superuser and does not own the database, the schema \
-             or a target, and whose privileges this role does not have; the table is neither read nor written"
+            "{table}, or a trigger on it, belongs to {owner}, an untrusted role: {owner} is not a superuser, does not own the database, \
+             the schema or a target, and this role is not a member of it; the table is neither read nor written"
         )
     }
 }

@@ -73,12 +73,12 @@ pub(crate) enum RowCount {
     Rows(u64),
     /// More rows than the cap.
     More,
-    /// Not counted, because other tables used up the cap.
+    /// The rows were not counted, because other tables used up the cap.
     Uncounted,
 }
 
-/// The cap of a count before a run: enough to choose the scan order of a pass and to show its
-/// progress.
+/// The cap of a count before a run: large enough to choose the scan order of a pass and to show the
+/// progress of the run.
 pub(crate) const START_CAP: i64 = 100_000;
 
 /// Counts the due rows of the tables, with the passes of all reasons. A count that fails is logged
@@ -94,7 +94,8 @@ pub(crate) async fn count(
     let mut left = vec![cap; reasons];
     for passes in tables {
         for (reason, pass) in passes.iter().enumerate() {
-            // Evaluating a condition costs many times as much as reading the index.
+            // With a condition, count fewer rows, because evaluating the condition costs many times
+            // as much as reading the index.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };
             let counted = match count_pass(auxiliary, pass, cap).await {
                 Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
@@ -155,7 +156,7 @@ async fn count_pass(
     let pass = pass.written();
     let query = pass.count(&all, &look_at);
     let counted = auxiliary.of_target(&query).await?.and_then(|row| row.counted());
-    // The statement always returns a row. Without one, nothing is known.
+    // The statement always returns a row. If it does not, nothing is known.
     let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {

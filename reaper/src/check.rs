@@ -1,4 +1,5 @@
-//! The `check` command: everything that a run does before its first delete, and nothing else.
+//! The `check` command, which does everything that a run does before its first delete, and nothing
+//! else.
 
 use serde::Serialize;
 
@@ -50,8 +51,8 @@ impl Sweep {
         let Connections { lock_connection, auxiliary, started_at, pooled, .. } =
             self.open().await?;
         if pooled {
-            // Through a pooler, statements would run in different server processes and with other
-            // settings.
+            // Through a pooler, statements would run in different server processes and with
+            // different settings.
             return Ok(pooler());
         }
         let proof = self.prove(&lock_connection).await?;
@@ -64,7 +65,7 @@ impl Sweep {
         };
         let (server, target_runs) = match examined.await {
             Ok(examined) => examined,
-            // A pooler that changes the server process only when other clients need one.
+            // Some poolers change the server process only when other clients need one.
             Err(error) if DbError::of(&error) == DbError::Pooler => return Ok(pooler()),
             Err(error) => return Err(SweepError::lost(&error)),
         };

@@ -1,5 +1,6 @@
-//! The two connections of a run: the lock connection, which holds the locks and deletes rows, so
-//! that losing the locks ends the deletes; and the auxiliary connection for counts and the history.
+//! The two connections of a run. The lock connection holds the locks and deletes rows: if this
+//! connection is lost, the locks are released and no more rows are deleted. The auxiliary
+//! connection reads the catalog, counts rows and writes the history.
 
 pub(crate) mod auxiliary;
 pub(crate) mod db_error;
@@ -27,23 +28,26 @@ use crate::sql::{Around, Locked};
 
 /// The settings of the lock connection.
 ///
-/// - Read committed examines a row again that was updated between the snapshot and the lock.
-///   Stricter levels, which a role or a database may have as their default, fail in that case.
-/// - A row whose deletion is lost in a crash is due again, so a commit need not wait for the disk.
-/// - The best plan depends on the bounds of the key range, which a generic plan does not include.
-/// - The only transaction of several statements is the one that takes the locks, within
-///   milliseconds.
+/// - The isolation level is read committed: if a row was updated between the snapshot and the lock,
+///   the statement examines the new version of the row. At a stricter level, which may be the
+///   default of a role or a database, the statement would fail.
+/// - A commit does not wait for the disk. If a crash undoes a deletion, the row is still due, and a
+///   later run deletes it.
+/// - Each statement gets its own plan, because the best plan depends on the bounds of the key
+///   range, and a generic plan ignores them.
+/// - A transaction is idle for milliseconds at most, so a transaction that is idle for 10 s belongs
+///   to a reaper that has stopped responding.
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
 /// If the host of the reaper fails without closing its connections, the locks are held until the
-/// server ends its idle connection. The timeout is longer than the longest rest between two chunks
+/// server ends the idle connection. The timeout is longer than the longest rest between two chunks
 /// ([`crate::pass::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
-/// How soon the server detects during a statement that its client is gone. Without this setting, a
-/// statement of a killed reaper ran to its end and was committed (2.8 s of a 3 s statement). With
-/// it, the statement was rolled back after 0.2 s.
+/// Makes the server check, while it executes a statement, whether the client is still connected.
+/// Without this setting, a statement of a killed reaper ran to its end (the remaining 2.8 s of a 3
+/// s statement) and was committed. With this setting, the statement was rolled back after 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
 /// The connections of a run.
@@ -53,11 +57,11 @@ pub(crate) struct Connections {
     /// The start of the run by the clock of the database.
     pub(crate) started_at: DateTime<Utc>,
     /// When the server was started. A different value after a reconnect means a restart or a
-    /// failover, after which deleted rows may be back.
+    /// failover. Deleted rows may then exist again.
     pub(crate) server: String,
-    /// Whether a pooler is between session-reaper and the server: the connections share server
-    /// processes, or change them. No settings are made then, because they would remain in effect
-    /// for other clients.
+    /// Whether a pooler is between session-reaper and the server: both connections use the same
+    /// server process, or a connection changes its server process. If so, no settings are changed,
+    /// because they would remain in effect for other clients.
     pub(crate) pooled: bool,
 }
 
@@ -107,11 +111,11 @@ pub(crate) struct Done {
     pub(crate) writers: Option<Writers>,
 }
 
-/// The number of prepared statements at which they are discarded between two tables. Each one uses
-/// about 50 kB in the server process.
+/// If at least this many statements are prepared, all of them are discarded between two tables.
+/// Each one uses about 50 kB in the server process.
 const PREPARED: usize = 100;
 
-/// How often the round trip is measured.
+/// The number of times that the round trip is measured.
 const ROUND_TRIPS: u32 = 5;
 
 impl Connections {
@@ -132,7 +136,7 @@ impl Connections {
         let (auxiliary_pid, started_at, server) =
             auxiliary_deadline.with(1, identify(&auxiliary)).await?;
         let (mut again, mut round_trip) = (pid, Duration::MAX);
-        // The shortest round trip counts, because it is subtracted from the time of each chunk.
+        // Use the shortest round trip, because it is subtracted from the time of each chunk.
         for _ in 0..ROUND_TRIPS {
             let sent_at = Instant::now();
             again = deadline.with(1, identify(&client)).await?.0;
@@ -185,7 +189,7 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
 }
 
 impl LockConnection {
-    /// Returns the pid of the server process of this connection. This process takes the locks, and
+    /// Returns the pid of the server process of this connection. This process holds the locks, and
     /// no other process may delete rows.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
@@ -197,8 +201,8 @@ impl LockConnection {
         elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
     }
 
-    /// Sets how long statements wait for a lock: `wait`, but at most `lock_timeout`, or
-    /// `lock_timeout` for `None`.
+    /// Sets how long statements wait for a lock: for `wait`, but not longer than the configured
+    /// `lock_timeout`. `None` means the configured `lock_timeout`.
     pub(crate) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {
@@ -209,13 +213,14 @@ impl LockConnection {
         Ok(())
     }
 
-    /// Verifies that the connection works. That also prevents the server from ending it as idle.
+    /// Verifies that the connection works. This also prevents the server from ending the connection
+    /// as idle.
     pub(crate) async fn is_there(&self) -> Result<(), Error> {
         self.deadline.with(1, self.client.batch_execute("")).await
     }
 
-    /// Reads which transactions are writing.
-    pub(crate) async fn look(&mut self) -> Result<Writers, Error> {
+    /// Reads whether other transactions are writing.
+    pub(crate) async fn read_writers(&mut self) -> Result<Writers, Error> {
         let (number, snapshot) =
             (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let both = async {
@@ -226,8 +231,8 @@ impl LockConnection {
     }
 
     /// Executes a chunk as one transaction, and reads the list of other active writers immediately
-    /// afterwards. All statements are sent at once and take one round trip. If any of them fails,
-    /// the whole transaction is rolled back.
+    /// afterwards. All statements are sent at once and take one round trip. If any statement of the
+    /// transaction fails, the whole transaction is rolled back.
     pub(crate) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
         let Transaction { begin, around, lock, delete, returns } = chunk;
         let verify = self.prepare(&around.verify).await?;
@@ -318,10 +323,10 @@ impl LockConnection {
     }
 }
 
-/// Returns the pid of the server process, its current time, and the start time of the server. This
-/// is the first statement on a connection, on an arbitrary search path, so all of its names are
-/// qualified. It uses the simple protocol, because a pooler may route a statement that was prepared
-/// in the extended protocol to another server process.
+/// Returns the pid of the server process, its current time, and the start time of the server. The
+/// query is the first statement on a connection, and the search path is arbitrary, so all names are
+/// qualified. The query uses the simple protocol, because a pooler may route a statement that was
+/// prepared in the extended protocol to another server process.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
     const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,

@@ -8,45 +8,46 @@ use crate::preflight::Rules;
 use crate::preflight::first_run_guard::FirstRun;
 use crate::throttle::{ReplicaLimit, ThrottleLimits};
 
-/// `LOCK_TIMEOUT`. Half of the delay that a user does not notice in a request, and far below
-/// PostgreSQL's `deadlock_timeout` of one second. If a chunk and a request ever wait for each other,
-/// the chunk is canceled.
+/// The default of `LOCK_TIMEOUT`. It is half of the longest delay that users do not notice, and far
+/// below PostgreSQL's `deadlock_timeout` of one second. If a chunk and a request ever wait for each
+/// other, the chunk is canceled.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// `STATEMENT_TIMEOUT`. A thousand times the desired duration of a chunk. A slower chunk locks its
-/// rows for too long.
+/// The default of `STATEMENT_TIMEOUT`. It is a thousand times the desired duration of a chunk. A
+/// slower chunk would lock its rows for too long.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `CHUNK_TIME`. A few thousand rows of auth-api's tables. Chunks of 2 ms spend half of the time on
-/// fixed costs (docs/decisions/0006).
+/// The default of `CHUNK_TIME`. A few thousand rows of auth-api's tables are deleted in this time.
+/// Chunks of 2 ms would spend half of the time on fixed costs (docs/decisions/0006).
 pub const CHUNK_TIME: Duration = Duration::from_millis(5);
 
-/// `MAX_CHUNK`. Larger chunks take longer without a significantly higher throughput: 500,000 to
-/// 720,000 rows per second for chunks of 5,000 to 50,000 rows.
+/// The default of `MAX_CHUNK`. Larger chunks take longer, but the throughput is not significantly
+/// higher: 500,000 to 720,000 rows per second for chunks of 5,000 to 50,000 rows.
 pub const MAX_CHUNK: u32 = 5_000;
 
-/// `DUTY_CYCLE`. About 20,000 rows per second for rows as large as auth-api's, which exceeds the
-/// login rate of any application. So few concurrent transactions meet a chunk that their 99th
-/// percentile hardly changes (docs/decisions/0006).
+/// The default of `DUTY_CYCLE`. It allows about 20,000 rows per second for rows as large as
+/// auth-api's, which exceeds the login rate of any application. Few concurrent transactions overlap
+/// with a chunk, so the 99th percentile of their duration hardly changes (docs/decisions/0006).
 pub const DUTY_CYCLE: f64 = 0.03;
 
-/// `MAX_SCAN_ROWS`. A few megabytes, which are read in milliseconds.
+/// The default of `MAX_SCAN_ROWS`. A table with this many rows takes up a few megabytes, which are
+/// read in milliseconds.
 pub const MAX_SCAN_ROWS: u64 = 10_000;
 
-/// `MAX_FRACTION`. Most rows of a sessions table that has not been reaped for a long time are due.
-/// If nearly all rows are due, the configured column is probably wrong.
+/// The default of `MAX_FRACTION`. In a sessions table that has not been reaped for a long time,
+/// most rows are due. If nearly all rows are due, however, the configured column is probably wrong.
 pub const MAX_FRACTION: f64 = 0.9;
 
-/// `MAX_REPLICA_LAG`. More than the usual lag after a large commit or a short conflicting query on
-/// the replica, and less than readers of the replica would notice. A reaper at its default pace
-/// writes a few megabytes per second on average.
+/// The default of `MAX_REPLICA_LAG`. It is longer than the usual lag after a large commit or a
+/// short conflicting query on the replica, and too short for readers of the replica to notice. A
+/// reaper at its default pace writes a few megabytes per second on average.
 pub const MAX_REPLICA_LAG: Duration = Duration::from_secs(10);
 
-/// `MAX_THROTTLE`. A run every 15 minutes ends before the next one starts. A longer obstruction
-/// requires an operator.
+/// The default of `MAX_THROTTLE`. With this limit, a run that is scheduled every 15 minutes ends
+/// before the next one starts. A throttle that stays active for longer requires an operator.
 pub const MAX_THROTTLE: Duration = Duration::from_mins(10);
 
-/// `KEEP_RUNS`: how long the rows of the run history are kept.
+/// The default of `KEEP_RUNS`, which is how long the rows of the run history are kept.
 pub const KEEP_RUNS: Duration = Duration::from_hours(24 * 30);
 
 impl Default for StatementBounds {
@@ -86,7 +87,7 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// All replicas, if their lag can be read.
+/// Checks all replicas whose lag can be read.
 impl Default for ReplicaLimit {
     fn default() -> Self {
         Self { lag: MAX_REPLICA_LAG, asked_for: false, names: Vec::new(), query: None }

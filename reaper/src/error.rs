@@ -7,7 +7,7 @@ use tokio_postgres::Error;
 use crate::exit::Exit;
 use crate::target::auth_api::NotAuthApi;
 
-/// The reason why nothing was done.
+/// The reason why a run, a plan or a check could not start or complete.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// The database cannot be reached, or the connection was lost.
@@ -19,7 +19,7 @@ pub enum SweepError {
 }
 
 impl SweepError {
-    /// Returns the error for a database that was reached and then failed to answer.
+    /// Returns the error for a database that could be reached but then failed to respond.
     pub(crate) fn lost(error: &Error) -> Self {
         Self::Connect(ConnectError::Connect(chain(error)))
     }
@@ -33,7 +33,7 @@ impl SweepError {
         }
     }
 
-    /// Returns the name of the event in logs, which does not change with the wording of the error.
+    /// Returns the name of the event in logs. The name does not depend on the wording of the error.
     #[must_use]
     pub fn event(&self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ pub enum Exit {
     Done,
     /// Failed.
     Failed,
-    /// Partly completed: a target failed, or a budget was used up with due rows left.
+    /// Partly completed: a target failed, or a budget was used up while due rows were left.
     Partly,
     /// Continuing would be unsafe.
     Unsafe,

@@ -29,13 +29,14 @@
 //! Read [`run`] first, and then [`pass`].
 //!
 //! - A run has two connections ([`connection`]): the lock connection holds the advisory locks
-//!   ([`run::lock`]) and deletes rows, so that the loss of the locks ends the deletes. The auxiliary
-//!   connection reads the catalog, counts rows and writes the history ([`run::run_record`]).
+//!   ([`run::lock`]) and deletes rows: if this connection is lost, the locks are released and no
+//!   more rows are deleted. The auxiliary connection reads the catalog, counts rows and writes the
+//!   history ([`run::run_record`]).
 //! - [`target::catalog`] finds the tables of a target, [`target::condition`] resolves `where`,
 //!   [`target::due`] computes the cutoffs, and [`target::wall`] handles clock changes.
-//! - [`pass`] works [`chunk by chunk`](pass), at a [`pace`](pass::pace), within a
-//!   [`budget`](pass::budget), in a [`scan order`](pass::scan_order), from a
-//!   [`watermark`](pass::watermarks).
+//! - [`pass`] deletes rows [`chunk by chunk`](pass): at a [`pace`](pass::pace), within a
+//!   [`budget`](pass::budget), in a [`scan order`](pass::scan_order), and starting at a
+//!   [`watermark`](pass::watermarks) if there is one.
 
 pub mod backlog;
 mod check;

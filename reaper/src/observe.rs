@@ -1,5 +1,5 @@
-//! What a run reports while it works. The engine has no metrics of its own: a program implements
-//! [`Observer`] and updates its metrics there.
+//! The interface through which a run reports its progress. The engine has no metrics of its own: a
+//! program implements [`Observer`] and updates its metrics there.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub enum ChunkOutcome {
     TimedOut,
     /// The attempt failed, and the chunk is retried.
     Retried,
-    /// The attempt failed, and the target with it.
+    /// The attempt failed, and therefore the target failed.
     Failed,
 }
 
@@ -81,8 +81,8 @@ pub trait Observer: Debug + Send + Sync {
     /// Due rows were skipped because they were locked.
     fn rows_skipped(&self, target: &str, rows: u64) {}
 
-    /// The due rows of a target were counted, one count per reason. If `capped`, there are more.
-    /// `oldest_due` is when the oldest one became due, in seconds since 1970.
+    /// The due rows of a target were counted, one count per reason. If `capped` is `true`, more
+    /// rows are due. `oldest_due` is when the oldest row became due, in seconds since 1970.
     fn backlog_counted(
         &self,
         target: &Target,
@@ -92,10 +92,10 @@ pub trait Observer: Debug + Send + Sync {
     ) {
     }
 
-    /// The run begins or ends to wait for `cause`.
+    /// The run starts to wait because of `cause` (`waits` is `true`), or stops waiting (`false`).
     fn throttled(&self, cause: ThrottleCause, waits: bool) {}
 
-    /// The run has waited for `cause`.
+    /// The run has waited for `time` because of `cause`.
     fn waited(&self, cause: ThrottleCause, time: Duration) {}
 
     /// The lag of a replica was measured.
@@ -104,7 +104,7 @@ pub trait Observer: Debug + Send + Sync {
     /// The preflight checks of a target have ended.
     fn target_checked(&self, target: &str, safe: bool) {}
 
-    /// The lock of a target was tried.
+    /// The run tried to acquire the lock of a target.
     fn lock_attempted(&self, result: LockAttempt) {}
 
     /// The run acquired the lock of `target`, or no longer holds it.

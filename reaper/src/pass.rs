@@ -4,10 +4,10 @@
 //! For each key range, the *probe* reads the end of the range from the index. One statement, which
 //! is one transaction, then deletes the due rows in the range that are not locked. The cursor moves
 //! to the end of the range, whether or not all of its rows were deleted, so the cost of a chunk
-//! does not grow with the number of earlier chunks. Measured on 300,000 sessions in chunks of 1,000
-//! rows: 500,000 to 510,000 rows per second. One statement that materializes the range reached
-//! 410,000 to 440,000. A `LIMIT` in the locking SELECT reached 500,000 to 550,000, but it examines
-//! an unbounded number of rows if many of them are locked.
+//! does not grow with the number of earlier chunks. With 300,000 sessions and chunks of 1,000 rows,
+//! this method deleted 500,000 to 510,000 rows per second. One statement that materialized the
+//! range reached 410,000 to 440,000. A `LIMIT` in the locking SELECT reached 500,000 to 550,000,
+//! but it examines an unbounded number of rows if many of them are locked.
 //!
 //! In heap order, a key range is a range of blocks, and its end is computed without a query.
 //!
@@ -43,13 +43,14 @@ use crate::time::milliseconds;
 /// examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
-/// `ROW_TRIES` is how often a single row is tried if its deletion waits for a lock. `ROWS_SKIPPED`
-/// is how many consecutive rows of this kind are skipped. If there are more, the lock is assumed to
-/// be on the whole table.
+/// `ROW_TRIES` is the number of attempts to delete a single row whose deletion waits for a lock.
+/// After these attempts, the row is skipped. `ROWS_SKIPPED` is the maximum number of consecutive
+/// rows that are skipped for this reason. If the next row waits for a lock, too, the lock is
+/// assumed to be on the whole table.
 const ROW_TRIES: u32 = 3;
 const ROWS_SKIPPED: u32 = 5;
 
-/// What a pass has done. It is also correct for a pass that was interrupted.
+/// The results of a pass. They are also correct for a pass that was interrupted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) deleted: u64,
@@ -62,8 +63,8 @@ pub(crate) struct Tally {
     pub(crate) skipped_locked: u64,
     /// Due rows that were still locked or not deleted at the retry.
     pub(crate) left: u64,
-    /// Whether due rows may be left that the pass did not see, so that the remaining rows must be
-    /// counted.
+    /// Whether due rows may be left that the pass did not examine. If so, the remaining rows must
+    /// be counted.
     pub(crate) uncertain: bool,
 }
 
@@ -80,7 +81,7 @@ impl Tally {
     }
 }
 
-/// How a pass treats locked rows, and what it has observed of them so far.
+/// Whether a pass skips locked rows, and what it has observed about locks so far.
 pub(crate) struct LockStrategy {
     /// Whether locked rows are skipped: from the start, or after a chunk reached the lock timeout.
     pub(crate) skips_locked: bool,
@@ -117,7 +118,7 @@ pub(crate) struct Pass<'p, 'w> {
     pub(crate) locks: LockStrategy,
     /// The statements before and after those of each chunk.
     pub(crate) around: Around,
-    /// Groups with a locked row. They are not tried again.
+    /// Groups with a locked row. The pass does not try to lock these groups again.
     pub(crate) refused: Refused,
     /// Whether a group of the last key range is too large to be locked row by row.
     pub(crate) large_group: bool,
@@ -130,7 +131,7 @@ pub(crate) struct PassPlan<'p> {
     /// The statements, in the scan order of the pass.
     pub(crate) sql: PassSql,
     pub(crate) statistics: TableStatistics,
-    /// Whether the index identifies each row.
+    /// Whether the table has a key, which identifies each row.
     pub(crate) has_key: bool,
     /// Whether the scan order is configured.
     pub(crate) fixed_order: bool,
@@ -145,8 +146,9 @@ impl<'p, 'w> Pass<'p, 'w> {
         let blocks =
             in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
         let locks = LockStrategy {
-            // A condition that reads other rows would be evaluated before the wait for a row, and
-            // without a key, rows with the same due time are indistinguishable.
+            // Locked rows are skipped from the start in three cases. A condition that reads other
+            // rows would be evaluated before the wait for a locked row. A trigger may keep rows.
+            // Without a key, rows with the same due time are indistinguishable in index order.
             skips_locked: sql.only.is_some() || statistics.trigger || !(in_heap_order || has_key),
             trigger: statistics.trigger,
             writers: None,
@@ -175,10 +177,10 @@ impl<'p, 'w> Pass<'p, 'w> {
 
 /// A chunk that was committed.
 pub(crate) struct Chunk {
-    /// Where its key range began.
+    /// The start of the chunk's key range.
     pub(crate) low: Option<Cursor>,
     pub(crate) next: Next,
-    /// Whether its key range still contains due rows.
+    /// Whether the chunk's key range still contains due rows.
     pub(crate) left_some: bool,
 }
 
@@ -203,7 +205,7 @@ pub(crate) enum Attempt {
 impl Pass<'_, '_> {
     /// Processes the table until nothing is left to examine.
     pub(crate) async fn work(&mut self) -> Result<(), StopReason> {
-        self.locks.writers = Some(self.worker.connection.look().await?);
+        self.locks.writers = Some(self.worker.connection.read_writers().await?);
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;
@@ -234,7 +236,7 @@ impl Pass<'_, '_> {
         self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
         self.may_shift = false;
-        // The locked rows will be examined again.
+        // The locked rows will be examined and counted again.
         self.tally.skipped_locked = 0;
         Ok(())
     }
@@ -269,7 +271,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Processes the next chunk of the key range `ahead`, and retries it as often as necessary.
+    /// Processes the next chunk of the key range `ahead`, and retries the chunk after a timeout or
+    /// a conflict.
     async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, StopReason> {
         let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
         loop {
@@ -279,7 +282,8 @@ impl Pass<'_, '_> {
             if matches!(tried, Err(DbError::Timeout(Bound::Lock)))
                 && self.lock_wait() == LockWait::Wait
             {
-                // The configured timeout was not reached. Retry immediately and skip locked rows.
+                // Only the short wait for a locked row has ended, and not the configured timeout.
+                // Retry immediately and skip locked rows.
                 tracing::debug!(
                     event = "skip_locked_started",
                     target_table = self.target,
@@ -335,7 +339,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Halves the size of the next chunk. A chunk of one block can still have fewer rows.
+    /// Halves the size of the next chunk. If the chunk is a single block, halves its maximum number
+    /// of rows.
     fn halve(&mut self) {
         if self.blocks.is_some() && self.pace.size() <= 1 {
             self.most.halve();
@@ -358,8 +363,8 @@ impl Pass<'_, '_> {
     }
 
     /// Skips one row, or one block in heap order. The row itself is not locked, but a dependent row
-    /// is (the target of a cascade). The skipped row counts as locked and is retried once at the
-    /// end of the pass. Returns `None` at the end of `ahead`.
+    /// is, for example a row that a cascade deletes. The skipped row counts as locked and is
+    /// retried once at the end of the pass. Returns `None` at the end of `ahead`.
     async fn skip_one(
         &mut self,
         ahead: &KeyRange,
@@ -367,7 +372,7 @@ impl Pass<'_, '_> {
     ) -> Result<Option<Chunk>, StopReason> {
         let next = match &self.blocks {
             Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
-            None => match self.mark_at(ahead, 0).await {
+            None => match self.probe(ahead, 0).await {
                 Ok(Some(cursor)) => Next::After(cursor),
                 // No row is left; or reading the index timed out, too, so the lock is on the table.
                 Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
@@ -410,19 +415,20 @@ fn again(
 ) -> Result<Again, StopReason> {
     match error {
         DbError::Timeout(Bound::Statement) if smallest => Err(StopReason::Failed(
-            "one row takes longer than STATEMENT_TIMEOUT: look for a slow trigger on DELETE, a foreign key that references \
-             this table and has no index on its column, or dead rows that VACUUM could not remove yet"
+            "deleting one row takes longer than STATEMENT_TIMEOUT: check for a slow trigger on DELETE, a foreign key that \
+             references this table and has no index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
         )),
-        // The chunk fits at some point, because each retry halves it.
+        // The number of retries is not limited, because each retry halves the chunk until it is
+        // short enough.
         DbError::Timeout(bound @ Bound::Statement) => {
             Ok(Again { why: format!("{bound} reached"), time: Duration::ZERO, smaller: true })
         }
         DbError::Timeout(bound @ Bound::Lock) => match backoff.next() {
             Some(time) => Ok(Again { why: format!("{bound} reached"), time, smaller: true }),
             None => Err(StopReason::Failed(format!(
-                "LOCK_TIMEOUT reached {} times in a row: another session locks the table or rows that reference it; \
-                 see pg_locks, or raise LOCK_TIMEOUT",
+                "LOCK_TIMEOUT reached {} times in a row: another session holds a lock on the table or on rows \
+                 that reference it; find the session in pg_locks, or raise LOCK_TIMEOUT",
                 backoff::CHUNK_TRIES + 1
             ))),
         },

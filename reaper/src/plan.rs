@@ -253,10 +253,10 @@ async fn first_chunk(
     pass: &PassSql,
 ) -> Result<[String; 2], Error> {
     let (written, all, last) = (pass.written(), KeyRange::default(), SHOWN - 1);
-    let high = auxiliary.of_target(&written.probe(&all, &last)).await?.map(TextRow::mark);
+    let high = auxiliary.of_target(&written.probe(&all, &last)).await?.map(TextRow::cursor);
     let pid = auxiliary.row("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
     let pid: i32 = pid.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
-    let lock_wait = written.manners().first().copied().unwrap_or(LockWait::SkipLocked);
+    let lock_wait = written.lock_waits().first().copied().unwrap_or(LockWait::SkipLocked);
     let delete = written.delete(&KeyRange { low: None, high }, &SHOWN, &pid, lock_wait).text;
     Ok([format!("{};", written.probe(&all, &last).text), format!("{delete};")])
 }

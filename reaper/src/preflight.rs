@@ -1,11 +1,11 @@
-//! Checks before anything is deleted. `session-reaper check` reports all findings, and each run
-//! does the same checks.
+//! The preflight checks, which run before anything is deleted. `session-reaper check` reports all
+//! findings, and each run does the same checks.
 //!
 //! - [`cascades`]: cascades that delete rows which a target keeps.
 //! - [`finding`]: the findings and the closed set of their codes.
 //! - [`server`]: findings that apply to every target.
 //! - [`subject`]: the checks of a target, from its catalog entries to its plans.
-//! - [`condition`]: its `where`, and the owners of the objects in it.
+//! - [`condition`]: the `where` of a target, and the owners of the objects in it.
 //! - [`table`], [`indexes`], [`references`]: checks of the catalog entries of one table.
 //! - [`ancient`]: times that usually mean "never".
 //! - [`pass`]: whether there is an index for a pass, and its statements; [`plans`]: the plans of
@@ -45,14 +45,14 @@ use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
 /// How long to wait for a lock on the table, and the delay after each `lock_timeout`. As between
-/// chunks, the wait is longer than a lock that is held for a few seconds, such as the lock of a
+/// chunks, the wait is long enough for a lock that is held for a few seconds, such as the lock of a
 /// migration.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
 /// The number of findings of a target that a run reports. A table with hundreds of partitions may
-/// have as many findings.
-pub(crate) const TOLD: usize = 5;
+/// have hundreds of findings.
+pub(crate) const REPORTED: usize = 5;
 
 /// A target, with the statements that a run executes on it.
 pub(crate) struct Subject<'a> {
@@ -111,8 +111,8 @@ pub(crate) async fn examine(
     }
 }
 
-/// Returns the finding for a table that, with the tables that refer to it, could not be examined
-/// before the timeout `bound`.
+/// Returns the finding for a table that could not be examined before the timeout `bound`, because
+/// the table or a table that refers to it was locked.
 pub(crate) fn locked(table: &TableName, bound: Bound) -> Finding {
     Finding::new(
         Code::Locked,
@@ -138,11 +138,11 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Returns why a run skips a target, on one line.
 pub(crate) fn why(blocking: &[&Finding]) -> String {
-    let mut texts: Vec<String> = blocking.iter().take(TOLD).map(ToString::to_string).collect();
-    if blocking.len() > TOLD {
+    let mut texts: Vec<String> = blocking.iter().take(REPORTED).map(ToString::to_string).collect();
+    if blocking.len() > REPORTED {
         texts.push(format!(
             "and {} more, which `session-reaper check` tells",
-            blocking.len() - TOLD
+            blocking.len() - REPORTED
         ));
     }
     texts.join("; ")

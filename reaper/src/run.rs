@@ -71,7 +71,7 @@ pub struct Sweep {
     pub preflight: Rules,
     /// The limits of the first-run guard.
     pub first_run: FirstRun,
-    /// What this process remembers from its earlier runs.
+    /// The state that this process keeps between its runs.
     pub remembered: Remembered,
     /// The name of this instance in the history.
     pub instance: String,
@@ -108,7 +108,7 @@ impl Sweep {
         }
     }
 
-    /// Performs one run. Any later error is part of the report.
+    /// Performs one run. An error that occurs later than at the start is part of the report.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl Sweep {
         let began = Instant::now();
         let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
             self.open().await?;
-        // Through a transaction pooler nothing is deleted, and the queries of the proof could reach
-        // a server process with another `search_path`.
+        // Through a transaction pooler, nothing is deleted, so no proof is needed. The queries of
+        // the proof could also reach a server process with a different `search_path`.
         let proof = if pooled { None } else { self.prove(&lock_connection).await? };
         self.remembered.watermarks.are_of(&server);
         let new = NewRun {
@@ -195,7 +195,7 @@ impl Sweep {
         let held = target_runs.iter().any(|target_run| target_run.locked);
         deadline.with(3, lock::release(&worker.connection.client, held)).await;
 
-        // The final counts and the report must not be lost with a connection.
+        // Reopen a lost connection, so that the final counts and the report are not lost.
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         let refused = refused(&target_runs);
         let mut targets = Vec::new();
@@ -209,7 +209,7 @@ impl Sweep {
         if let Some(history) = history {
             auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, &report)).await;
         }
-        auxiliary.let_go().await;
+        auxiliary.release().await;
         log_end(&report);
         self.observer.run_ended(&self.instance, trigger, &report);
         progress.send_replace(Progress::default());
@@ -237,7 +237,8 @@ impl Sweep {
         }
     }
 
-    /// Returns a failed target run for the first target of each preset of which no table exists.
+    /// For each preset whose tables are all missing, returns a failed target run for the first
+    /// target of the preset.
     fn wholly_absent<'a>(&'a self, found: &[TargetRun<'a>]) -> Vec<TargetRun<'a>> {
         let preset = |target: &'a Target| match &target.absent {
             Absent::LeftOutOf(preset) => Some(preset.as_str()),
@@ -374,7 +375,7 @@ impl Sweep {
                 continue;
             }
             self.work_on(index, backlog, worker, auxiliary, target_runs).await?;
-            target_runs[index].has_worked(auxiliary).await;
+            target_runs[index].finish(auxiliary).await;
         }
         Ok(())
     }
@@ -401,7 +402,8 @@ impl Sweep {
             }
             let target_run = &mut target_runs[index];
             match done {
-                // Another reaper may have taken the lock while the connection was lost.
+                // Keep the reason if the target has already ended: another reaper may have taken
+                // its lock while the connection was lost.
                 Ok(()) => target_run.ended = target_run.ended.take().or(Some(Ok(()))),
                 Err(StopReason::Failed(why) | StopReason::TableGone(why)) => {
                     tracing::error!(
@@ -424,8 +426,8 @@ impl Sweep {
     }
 }
 
-/// Ends the remaining targets for the reason for which one target ended. Returns `Err` if the run
-/// itself cannot continue; the targets after the first one are then reported as not begun.
+/// Ends the remaining targets for the reason that ended one target. Returns `Err` if the run itself
+/// cannot continue; the targets after the first one are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {
@@ -454,7 +456,8 @@ pub(crate) async fn take_locks(
         target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()).collect();
     let oids: Vec<u32> = wanted.iter().filter_map(|target_run| target_run.oid()).collect();
     let (pid, deadline) = (worker.connection.pid(), worker.connection.deadline.clone());
-    // BEGIN, `lock_timeout`, the lock that serializes lock acquisition, and COMMIT.
+    // The other four statements are BEGIN, SET `lock_timeout`, the lock that serializes lock
+    // acquisition, and COMMIT.
     let statements = oids.len() + 4;
     let acquired = match deadline
         .with(statements, lock::acquire(&mut worker.connection.client, pid, &oids))

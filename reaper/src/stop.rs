@@ -1,5 +1,5 @@
-//! Requests to stop, as a value that is passed down. A run that is stopped ends after its current
-//! chunk.
+//! A shutdown request is a value that is passed as a parameter, and not global state. When a
+//! shutdown is requested, a run ends after its current chunk.
 
 use tokio::sync::watch;
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for Signal {
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<Signal>>);
 
-/// Requests a shutdown from all clones of a [`Stop`].
+/// Requests a shutdown through all clones of a [`Stop`].
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<Option<Signal>>);
 
@@ -49,7 +49,7 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Creates a pair: what requests the shutdown, and what learns of it.
+    /// Creates a pair: the sender and the receiver of a shutdown request.
     #[must_use]
     pub fn new() -> (Stopper, Self) {
         let (requested, stop) = watch::channel(None);
@@ -73,7 +73,7 @@ impl Stop {
         let mut requested = self.0.clone();
         match requested.wait_for(Option::is_some).await.map(|signal| *signal) {
             Ok(Some(signal)) => signal,
-            // The sender is gone, so nothing can request a shutdown.
+            // The sender was dropped, so nothing can request a shutdown.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }

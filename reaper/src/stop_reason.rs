@@ -1,4 +1,4 @@
-//! Why work stopped before everything was examined.
+//! The reasons why work stops before everything is examined.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub(crate) enum StopReason {
     TableGone(String),
     /// The lock connection was lost, and the locks with it.
     ConnectionLost(String),
-    /// A pooler connects each transaction to any server process.
+    /// A pooler connects each transaction to an arbitrary server process.
     Pooler,
     /// A preflight check or the first-run guard found the target or the server unsafe.
     Unsafe(String),
@@ -36,9 +36,9 @@ pub(crate) enum StopReason {
     Held(String),
 }
 
-const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: its statements reach \
-     different server processes, so that its lock protects nothing. Connect to PostgreSQL directly, or through a pooler in \
-     session mode; nothing was deleted without the lock";
+const POOLER: &str = "a transaction-pooling proxy stands between session-reaper and PostgreSQL: the statements of \
+     session-reaper reach different server processes, so its lock protects nothing. Nothing was deleted without the lock. \
+     Connect to PostgreSQL directly, or through a pooler in session mode";
 
 impl StopReason {
     /// The outcome of a target that stopped for this reason while due rows were left.
@@ -78,7 +78,7 @@ impl fmt::Display for StopReason {
             Self::Signal(signal) => write!(f, "stopped by {signal}"),
             Self::Budget(limit) => write!(f, "{limit} is used up and due rows are left"),
             Self::Throttled(reason, limit) => {
-                write!(f, "waited for as long as {limit} allows: {reason}")
+                write!(f, "throttled until {limit} was reached: {reason}")
             }
             Self::Locked => f.write_str("another reaper holds the lock"),
             Self::TakenOver => {

@@ -1,4 +1,4 @@
-//! The definition of a target: a table, and the reasons for which its rows are due.
+//! The definition of a target: a table, and the reasons why its rows are due.
 
 pub(crate) mod auth_api;
 pub(crate) mod catalog;
@@ -64,7 +64,7 @@ pub enum Ancient {
     Due,
 }
 
-/// The effect if the table of a target does not exist.
+/// What happens if the table of a target does not exist.
 #[derive(Clone, Debug)]
 pub enum Absent {
     /// The target fails. The text describes how to fix that.
@@ -146,7 +146,7 @@ pub fn history(keep: Duration) -> Target {
     Target {
         // The reaper stores no time that means "never".
         ancient: Ancient::Due,
-        // For a reaper that was stopped for longer than `keep`, nearly the whole history is due.
+        // After a reaper was stopped for longer than `keep`, nearly the whole history is due.
         confirmed: true,
         absent: Absent::LeftOut,
         ..Target::new(TableName::new("reaper_runs"), vec![Reason::new("started_at", keep)])

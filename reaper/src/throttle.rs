@@ -18,8 +18,8 @@ use crate::connection::db_error::DbError;
 use replicas::Replicas;
 
 /// How often an active run checks its throttles. A check consists of two to four small queries,
-/// which take about a millisecond on a separate connection. The load that a run causes within one
-/// second is acceptable.
+/// which take about a millisecond on a separate connection. The load that a run can cause between
+/// two checks is acceptable.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A throttle reason: a cause with the measured values.
@@ -63,8 +63,8 @@ pub struct ThrottleLimits {
 pub struct ReplicaLimit {
     /// The maximum lag of each replica that is checked.
     pub lag: Duration,
-    /// Whether the limit is configured explicitly. If so, a replica whose lag is hidden from the
-    /// role is a reason to wait, too.
+    /// Whether the limit is configured explicitly. If so, the run also waits if the lag of a
+    /// replica is hidden from the role.
     pub asked_for: bool,
     /// The `application_name`s of the replicas to check. If empty, all physical replicas are
     /// checked.
@@ -111,8 +111,8 @@ impl Throttle {
     }
 
     /// Checks all throttles and returns the first reason to wait before work on these tables.
-    pub(crate) async fn look(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
-        let found = self.check(tables).await;
+    pub(crate) async fn check(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
+        let found = self.first_reason(tables).await;
         self.checked = Some(Instant::now());
         found
     }
@@ -131,13 +131,13 @@ impl Throttle {
         }
     }
 
-    async fn check(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
+    async fn first_reason(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
         if let Some(throttle_reason) = self.pause().await? {
             return Ok(Some(throttle_reason));
         }
         if let Some(limit) = &self.limits.replicas {
             let seen =
-                self.auxiliary.deadline.with(1, self.replicas.look(&self.auxiliary, limit)).await;
+                self.auxiliary.deadline.with(1, self.replicas.check(&self.auxiliary, limit)).await;
             let asked_for = limit.asked_for;
             match seen {
                 Ok(found) if found.is_some() => return Ok(found),
@@ -158,7 +158,7 @@ impl Throttle {
                 self.warn("replicas", || {
                     tracing::warn!(
                         event = "replica_lag_hidden",
-                        "replica lag is hidden from this role and is not waited for; GRANT pg_read_all_stats"
+                        "replica lag is hidden from this role and is ignored; GRANT pg_read_all_stats to check it"
                     );
                 });
             }
@@ -237,7 +237,7 @@ async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<S
     let answer = match auxiliary.client.simple_query(&text).await {
         Ok(answer) => answer,
         Err(error) => {
-            // A lost connection requires no rollback.
+            // The result is ignored, because a lost connection requires no rollback.
             let _ = auxiliary.client.batch_execute("ROLLBACK").await;
             return Err(error);
         }

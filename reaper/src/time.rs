@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// Formats a time as in all reports and logs: UTC, in seconds.
+/// Formats a time as in all reports and logs: in UTC, to the second.
 #[must_use]
 pub fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -13,7 +13,10 @@ mod tests;
 mod ticks;
 mod wall;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Timelike as _, Utc};
+use chrono::{
+    DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Timelike as _,
+    Utc,
+};
 use chrono_tz::{GapInfo, Tz};
 
 use fields::Fields;

@@ -45,7 +45,7 @@ pub struct ReasonBacklog {
     pub rows: u64,
     /// Whether the cap was reached and more rows are due.
     pub capped: bool,
-    /// When the oldest due row became due, if that is known for each reason.
+    /// When the oldest due row became due; `None` if that is not known per reason.
     pub oldest_due: Option<DateTime<Utc>>,
 }
 
@@ -54,9 +54,9 @@ pub struct ReasonBacklog {
 pub struct BacklogSample {
     /// Rows by reason.
     pub rows: Vec<(String, u64)>,
-    /// Whether there were more rows.
+    /// Whether the cap was reached and more rows are due.
     pub capped: bool,
-    /// When the oldest row fell due.
+    /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
     /// The time of the count, by the clock of this host.
     pub at: DateTime<Utc>,
@@ -101,7 +101,7 @@ impl BacklogSnapshot {
         }
     }
 
-    /// Returns the backlog in the report of a run, which was written at `at`.
+    /// Returns the backlog from the report of a run. The report was written at `at`.
     #[must_use]
     pub fn reported(target: &Target, rows: u64, capped: bool, at: DateTime<Utc>) -> Self {
         Self { rows: Some(rows), capped, sampled_at: Some(at), ..Self::of(target) }
@@ -112,19 +112,19 @@ impl Sweep {
     /// Counts the due rows of every target by scanning the indexes, up to a cap that takes a few
     /// milliseconds to reach. A target that a run would skip is not counted: without an index, the
     /// count would read the whole table, and without a privilege, it would fail.
-    pub async fn standings(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
+    pub async fn backlog_snapshots(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
-        let mut standings = Vec::new();
+        let mut snapshots = Vec::new();
         for target_run in self
             .examined(&lock_connection, &auxiliary, started_at, proof.as_ref())
             .await
             .map_err(lost)?
         {
-            standings.push(backlog_snapshot(&auxiliary, &target_run, started_at).await);
+            snapshots.push(backlog_snapshot(&auxiliary, &target_run, started_at).await);
         }
-        Ok(standings)
+        Ok(snapshots)
     }
 }
 

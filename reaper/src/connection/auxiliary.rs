@@ -19,7 +19,7 @@ use crate::connection::statement_bounds::{StatementBounds, common};
 use crate::sql::query::{Query, Text, Value as _};
 use crate::sql::{Counted, Cursor};
 
-/// Contains no schema in which another role can create objects.
+/// A search path without any schema in which another role can create objects.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
 /// The connection for the catalog, counts and the history.
@@ -33,8 +33,8 @@ pub(crate) struct AuxiliaryConnection {
     trusted: Arc<[u32]>,
     /// The search path that is configured for the role.
     path: Arc<str>,
-    /// The connection goes through a pooler. No settings are made, because they would remain in
-    /// effect for other clients.
+    /// Whether the connection goes through a pooler. If so, no settings are changed, because they
+    /// would remain in effect for other clients.
     pooled: bool,
 }
 
@@ -78,8 +78,8 @@ impl AuxiliaryConnection {
             .await
     }
 
-    /// Opens a new auxiliary connection when the first one was lost and something remains to be
-    /// written.
+    /// Opens a new auxiliary connection. Used when the first one was lost and the end of the run
+    /// remains to be recorded.
     pub(crate) async fn reopen(
         &self,
         connect: &ConnectOptions,
@@ -93,7 +93,7 @@ impl AuxiliaryConnection {
     }
 
     /// Resets the settings of the connection, in case a pooler shares it with other clients.
-    pub(crate) async fn let_go(&self) {
+    pub(crate) async fn release(&self) {
         if !self.pooled
             && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await
         {
@@ -156,7 +156,7 @@ impl AuxiliaryConnection {
     }
 }
 
-/// Returns the rows of the statements after the first `statements` ones.
+/// Returns the rows of all statements after the first `statements` statements.
 pub(crate) fn after(
     answer: &[SimpleQueryMessage],
     statements: usize,
@@ -179,18 +179,18 @@ pub(crate) fn after(
 pub(crate) struct TextRow(Vec<Option<String>>);
 
 impl TextRow {
-    /// Returns `None` for null.
+    /// Returns the text of a value, or `None` for null.
     pub(crate) fn text(&self, column: usize) -> Option<&str> {
         self.0.get(column)?.as_deref()
     }
 
-    /// Returns `None` for null and for a value that cannot be parsed.
+    /// Parses a value. Returns `None` for null and for a value that cannot be parsed.
     pub(crate) fn number<T: FromStr>(&self, column: usize) -> Option<T> {
         self.text(column)?.parse().ok()
     }
 
     /// Returns the cursor that [`crate::sql::PassSql::probe`] found.
-    pub(crate) fn mark(self) -> Cursor {
+    pub(crate) fn cursor(self) -> Cursor {
         self.0.into_iter().flatten().map(Text).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Classifies database errors by what a run does about them.
+//! Classifies database errors by how a run handles them.
 
 use pg::error_text::chain;
 use tokio_postgres::Error;
@@ -6,7 +6,7 @@ use tokio_postgres::error::{DbError as ServerError, SqlState};
 
 use crate::sql::identity::{Changed, NOT_OURS};
 
-/// A database error, classified by what a run does about it.
+/// A database error, classified by how a run handles it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum DbError {
     /// `lock_timeout` or `statement_timeout` was reached. The chunk is retried with fewer rows.
@@ -15,7 +15,7 @@ pub(crate) enum DbError {
     Conflict(String),
     /// The connection was lost, and the locks with it.
     Lost(String),
-    /// A server process answered that does not hold the locks.
+    /// The statement reached a server process that does not hold the locks.
     Pooler,
     /// The table no longer exists.
     Gone(String),
@@ -29,7 +29,7 @@ impl std::fmt::Display for DbError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Timeout(bound) => write!(f, "{bound} reached"),
-            Self::Pooler => f.write_str("another server process answered"),
+            Self::Pooler => f.write_str("the statement reached another server process"),
             Self::Changed(changed) => {
                 write!(f, "changed since the run began: {}", changed.as_str())
             }
@@ -65,8 +65,8 @@ impl From<Error> for DbError {
 impl DbError {
     pub(crate) fn of(error: &Error) -> Self {
         let text = chain(error);
-        // The message is left out of `text` if it may quote a row. The errors that the statements
-        // of session-reaper raise are recognized by it.
+        // `text` omits a message that may quote a row. The original message is needed to recognize
+        // the errors that session-reaper's own statements raise.
         let message = error.as_db_error().map(ServerError::message).unwrap_or_default();
         let Some(code) = error.code() else {
             // An error without a code does not come from the server: the connection ended, or the
@@ -83,7 +83,8 @@ impl DbError {
             SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
                 Self::Changed(changed)
             }
-            // A prepared statement is unknown, or one that is yet to be prepared exists already.
+            // A prepared statement does not exist in this server process, or the name of a new one
+            // is already in use: a pooler has switched to another server process.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),
             SqlState::ADMIN_SHUTDOWN

@@ -1,6 +1,6 @@
 //! Deadlines for a server that does not respond at all. The timeouts of the server
-//! (`statement_timeout`, `lock_timeout`) end a statement that it is executing, but do not help if
-//! the server or the network does not respond.
+//! (`statement_timeout`, `lock_timeout`) end a statement that the server is executing, but have no
+//! effect if the server or the network does not respond.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! The scan order of the heap, in ranges of blocks. This module does no I/O.
+//! Heap order: a scan of the table in ranges of blocks. This module does no I/O.
 
 use crate::sql::query::Text;
 use crate::sql::{Cursor, KeyRange};
@@ -7,8 +7,8 @@ use crate::time::as_f64;
 /// The extent of a scan in heap order, and the density of due rows in its blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks {
-    /// The number of blocks of the table when the scan began. Rows that are added later are not due
-    /// yet.
+    /// The number of blocks of the table when the scan began. The scan ignores blocks that are
+    /// added later, because their rows are not due yet.
     end: u64,
     /// Due rows per block, as a moving average.
     density: f64,
@@ -30,9 +30,9 @@ impl Blocks {
         Self { end, density: 0.0, rows, densest: 0.0 }
     }
 
-    /// Returns the number of blocks that should have at most `rows` rows if all of their rows are
-    /// due. A statement without a LIMIT may be given this many blocks. Returns `None` if the number
-    /// of rows per block is unknown.
+    /// Returns the number of blocks that are expected to have at most `rows` rows, due or not. A
+    /// statement without a LIMIT may process this many blocks. Returns `None` if the number of rows
+    /// per block is unknown.
     pub(crate) fn without_limit(&self, rows: u32) -> Option<u32> {
         let fitting = f64::from(rows) / (self.rows?.max(self.densest) * HEADROOM);
         #[allow(
@@ -49,9 +49,9 @@ impl Blocks {
         KeyRange { low: Some(cursor(0)), high: Some(cursor(self.end)) }
     }
 
-    /// Returns where a key range of `blocks` blocks ends, and its number of blocks. The range has
-    /// fewer blocks if `blocks` would have more than `rows` due rows. Without an end, the range
-    /// extends to the end of `ahead`.
+    /// Returns the end of the next key range, and its number of blocks. The range has `blocks`
+    /// blocks, or fewer if more than `rows` due rows are expected in `blocks` blocks. If the end is
+    /// `None`, the range extends to the end of `ahead`.
     pub(crate) fn reach(&self, ahead: &KeyRange, blocks: u32, rows: u64) -> (Option<Cursor>, u64) {
         let fitting = as_f64(rows) / self.density;
         #[allow(
@@ -66,7 +66,7 @@ impl Blocks {
         if blocks < left { (Some(cursor(low + blocks)), blocks) } else { (None, left) }
     }
 
-    /// Records that `blocks` blocks had `rows` due rows, or at least as many if `full`.
+    /// Records that `blocks` blocks had `rows` due rows, or more than `rows` if `full` is `true`.
     pub(crate) fn seen(&mut self, blocks: u64, rows: u64, full: bool) {
         let newest = as_f64(rows) / as_f64(blocks.max(1)) * if full { 2.0 } else { 1.0 };
         self.densest = self.densest.max(newest);
@@ -76,7 +76,7 @@ impl Blocks {
         self.density = smoothed.max(newest);
     }
 
-    /// Returns the number of due rows that `blocks` blocks should have.
+    /// Returns the number of due rows that are expected in `blocks` blocks.
     pub(crate) fn rows(&self, blocks: u32) -> u32 {
         #[allow(
             clippy::cast_possible_truncation,

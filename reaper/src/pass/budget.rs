@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 /// The limits of a run. Without a limit, the run continues until no due rows are left.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BudgetLimits {
-    /// The longest time that the run may take.
+    /// The maximum duration of the run.
     pub runtime: Option<Duration>,
-    /// The number of rows that the run may delete.
+    /// The maximum number of rows that the run may delete.
     pub rows: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for BudgetLimit {
     }
 }
 
-/// The limits of a run and how much of them is used.
+/// The limits of a run, its start, and the number of rows that it has deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limits: BudgetLimits,

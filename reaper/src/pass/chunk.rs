@@ -13,19 +13,20 @@ use crate::report::spans;
 use crate::sql::query::Text;
 use crate::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
 
-/// How long a chunk waits for a locked row. This is long enough for a new transaction to end, and
-/// short enough not to noticeably delay transactions that wait for the chunk.
+/// How long a chunk waits for a locked row. This is long enough for a short transaction to end, and
+/// short enough that transactions that wait for the chunk are not noticeably delayed.
 const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
-    /// Returns the cursor of the row that has `offset` rows before it, if there are that many.
-    pub(crate) async fn mark_at(
+    /// Returns the cursor of the row in `ahead` that has `offset` rows before it. Returns `None` if
+    /// `ahead` has no such row.
+    pub(crate) async fn probe(
         &mut self,
         ahead: &KeyRange,
         offset: i64,
     ) -> Result<Option<Cursor>, DbError> {
         let row = self.worker.connection.at_most_one(&self.sql.probe(ahead, &offset)).await?;
-        Ok(row.as_ref().map(sql::mark))
+        Ok(row.as_ref().map(sql::cursor))
     }
 
     /// Makes one attempt at a chunk.
@@ -63,7 +64,7 @@ impl Pass<'_, '_> {
             };
             blocks.reach(ahead, most, row_limit.into())
         } else {
-            (self.mark_at(ahead, i64::from(row_limit) - 1).await?, 0)
+            (self.probe(ahead, i64::from(row_limit) - 1).await?, 0)
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), row_limit).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
@@ -75,12 +76,14 @@ impl Pass<'_, '_> {
 
         let deleted = self.delete(&range, row_limit).await?;
         let elapsed = began.elapsed();
-        // The round trip to the server causes no load, and smaller chunks would not shorten it.
+        // Subtract the round trips: they cause no load on the server, and smaller chunks would not
+        // shorten them.
         let trips = if self.blocks.is_some() { 1 } else { 2 };
         let work = self.worker.connection.at_the_server(elapsed, trips);
         self.committed(&deleted);
-        // If all rows that the probe found were deleted, none is left. At the end of a pass, the
-        // rows were not counted, and without a key, there may be more rows than the probe found.
+        // If all rows that the probe found were deleted, no due row is left. This does not apply to
+        // the last key range of a pass, because the probe did not count its rows, or to a table
+        // without a key, because the key range may have more rows than the probe found.
         let all_rows_of_probe = self.blocks.is_none()
             && reached.is_some()
             && !self.sql.key.is_empty()
@@ -96,7 +99,7 @@ impl Pass<'_, '_> {
             self.pace.learn(blocks, work);
             gone + left
         } else if !self.sql.children.is_empty() {
-            // The rows of all tables together.
+            // The pace is based on the rows of all tables together.
             self.pace.learn(gone + left, work);
             gone + left
         } else {
@@ -125,7 +128,7 @@ impl Pass<'_, '_> {
         Ok(Chunk { low: range.low, next, left_some: left > 0 })
     }
 
-    /// Sets how long statements wait for a lock, for the lock wait of this chunk.
+    /// Sets how long the statements of this chunk wait for a lock.
     async fn set_lock_wait(&mut self) -> Result<(), DbError> {
         let wait = match self.lock_wait() {
             LockWait::Wait => Some(WAITING),
@@ -159,18 +162,18 @@ impl Pass<'_, '_> {
             done.writers.zip(before).is_some_and(|(now, before)| now.alone_since(&before, wrote));
         self.worker.alone = alone;
         deleted.whole = lock_wait == LockWait::Wait || (alone && !self.locks.trigger);
-        // If no row was deleted, an immediate retry gains nothing.
+        // If no row was deleted, an immediate retry would not delete any either.
         deleted.full = children_left && gone > 0;
         if self.sql.children.is_empty() {
-            // Without a lock on the table, due rows may have moved to a block that was already
-            // scanned.
+            // If other transactions were writing, an update may have moved a due row to a block
+            // that was already scanned.
             self.tally.uncertain |= self.blocks.is_some() && !alone;
         } else {
             deleted.whole = false;
             self.tally.uncertain |= self.blocks.is_some();
         }
         let limited = self.sql.is_limited() && lock_wait != LockWait::Wait;
-        // Rows that were locked for the sake of a group may lie outside the key range.
+        // Rows that were locked because they belong to a group may be outside the key range.
         let taken = if self.sql.is_grouped() { deleted.rows } else { deleted.rows.max(locked) };
         deleted.full |= limited && gone > 0 && taken >= u64::from(most);
         if let Some(Locked { refused, large, later, .. }) = done.locked {
@@ -246,15 +249,15 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Returns how to treat locked rows. Key ranges are deleted without locking the rows first,
-    /// until a chunk has met a locked row: that takes less than half of the work and causes less
-    /// load on the server. From then on, locked rows are skipped.
+    /// Returns how to treat locked rows. Until a chunk meets a locked row, rows are deleted without
+    /// being locked first, which takes less than half of the work and causes less load on the
+    /// server. From then on, locked rows are skipped.
     pub(crate) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
         }
-        // A statement without a LIMIT is given no more blocks than may have only due rows, on
-        // average. That is not exact enough if the remaining budget limits the number of rows.
+        // A statement without a LIMIT processes as many blocks as contain, on average, the maximum
+        // number of rows. An average is not exact enough if the budget limits the number of rows.
         let to_the_row = self.worker.budget.at_most(u32::MAX) < u32::MAX;
         let bounded = self
             .blocks
@@ -277,7 +280,7 @@ impl Pass<'_, '_> {
     ) -> Result<bool, DbError> {
         let Some(reached) = reached else { return Ok(false) };
         if self.sql.key.is_empty() {
-            let far = self.mark_at(ahead, i64::from(row_limit) + i64::from(CROWD)).await?;
+            let far = self.probe(ahead, i64::from(row_limit) + i64::from(CROWD)).await?;
             return Ok(far.is_some_and(|far| far == *reached));
         }
         let same = ahead.low.as_ref().is_some_and(|low| low.first() == reached.first());
@@ -304,8 +307,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Counts the rows that are still due in a key range that was just processed: they are locked,
-    /// or were just updated.
+    /// Counts the due rows that are left in a key range that was just processed. These rows are
+    /// locked, or were just updated.
     async fn count_left(&mut self, range: &KeyRange, attempt: Attempt) -> Result<u64, DbError> {
         let counted = match self.worker.connection.one(&self.sql.count(range, &COUNT_CAP)).await {
             Ok(row) => Counted::of(&row),

@@ -16,8 +16,7 @@ const FIRST_BLOCKS: u32 = 2;
 const NEWEST: f64 = 0.2;
 
 /// The maximum rest, however long the chunk took and however small the duty cycle is. During a
-/// longer rest, a run would appear to hang, and its connection could reach the server's timeout for
-/// idle connections.
+/// longer rest, a run would appear to hang, and the server could end its idle connection.
 pub const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The limits that determine the pace.
@@ -57,7 +56,7 @@ impl Pace {
     }
 
     /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size that is expected
-    /// to take the desired duration, at most twice the size of this one.
+    /// to take the desired duration, but at most twice the size of this chunk.
     pub(crate) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
         // The cost of a short chunk is mostly its round trips, so it is a poor estimate of the cost
         // of a row.
@@ -85,8 +84,7 @@ impl Pace {
         self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
     }
 
-    /// Returns how long to be idle after work of `elapsed`, so that the work stays within the duty
-    /// cycle.
+    /// Returns the idle time that must follow `elapsed` of work to stay within the duty cycle.
     pub(crate) fn rest(&self, elapsed: Duration) -> Duration {
         let duty_cycle = self.limits.duty_cycle;
         Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - duty_cycle) / duty_cycle)

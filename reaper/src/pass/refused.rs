@@ -1,9 +1,10 @@
-//! The groups that a pass does not try to lock again because a row of each was locked.
+//! The groups that a pass does not try to lock again, because another session has locked one of
+//! their rows.
 
 use crate::sql::query::Text;
 
-/// The maximum number of remembered groups. The pass tries to lock any other group again, without
-/// success; this costs little time and has no other effect.
+/// The maximum number of remembered groups. The pass tries to lock additional groups again, which
+/// costs little time and has no other effect.
 const REMEMBERED: usize = 1_000;
 
 /// Groups, identified by their value in PostgreSQL's text format. The values are neither logged nor

@@ -1,10 +1,13 @@
 //! Chooses the scan order of a pass: index order or heap order.
 //!
-//! In index order, a pass reads only due rows. If these are spread over the whole table, however,
-//! each row is in another block, and the same blocks are read again and again. Measured with
-//! 600,000 due rows of 1.2 million, in thousands of rows per second: for clustered rows, 510 to 670
-//! in index order and 810 in heap order, and without row locks 1,380 and 1,410; for rows that are
-//! spread out, 170 to 280 and 635, and without row locks 220 and 1,090.
+//! In index order, a pass reads only due rows. If the due rows are spread over the whole table,
+//! however, each row is in another block, and the same blocks are read again and again. Measured
+//! with 600,000 due rows of 1.2 million, in thousands of rows per second:
+//!
+//! | due rows | index order | heap order | index order, no row locks | heap order, no row locks |
+//! |---|---|---|---|---|
+//! | clustered | 510 to 670 | 810 | 1,380 | 1,410 |
+//! | spread out | 170 to 280 | 635 | 220 | 1,090 |
 
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
@@ -15,25 +18,25 @@ use crate::target::Order;
 use crate::target::catalog::Leaf;
 use crate::time::as_f64;
 
-/// The number of rows with the same due time above which heap order is better, because the index
-/// cannot distinguish them, or only by sorting them for each chunk.
+/// If more rows than this have the same due time, heap order is better: the index cannot
+/// distinguish these rows, or each chunk must sort them.
 pub(crate) const CROWD: u32 = 10_000;
 
-/// With fewer due rows, the scan order has no noticeable effect.
+/// If fewer rows are due, the scan order has no noticeable effect.
 const MANY: f64 = 50_000.0;
 
-/// The share of the table that must be due for heap order to be faster even if due rows are
-/// clustered. Measured with a share of 0.55, where heap order took 0.7 times as long.
+/// If at least this share of the table is due, heap order is faster even if due rows are clustered.
+/// With a share of 0.55, heap order took 0.7 times as long as index order.
 const LARGE_SHARE: f64 = 0.3;
 
 /// The correlation between index order and heap order at or above which rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
-/// With fewer dead rows, the dead entries of an index cannot fill enough blocks to be worth
+/// If a table has fewer dead rows, the dead entries of its index fill too few blocks to be worth
 /// measuring.
 const MANY_DEAD: i64 = 20_000;
 
-/// The data about a pass from the catalog and the planner.
+/// The statistics for a pass, from the catalog and the planner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TableStatistics {
     /// The current number of blocks in the table.
@@ -65,8 +68,8 @@ const FIGURES: &str = "
             OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
         c.reltuples::double precision, s.correlation::double precision,
         coalesce((s.most_common_freqs)[1], 0)::double precision, c.relpages::double precision,
-        -- BEFORE DELETE, FOR EACH ROW (pg_trigger.h), or a rule ON DELETE (pg_rewrite.h): it may keep a row. Up to PostgreSQL 14
-        -- a partition's copy of its parent's trigger is an internal one.
+        -- A trigger BEFORE DELETE FOR EACH ROW (pg_trigger.h) or a rule ON DELETE (pg_rewrite.h) may keep a row. Up to
+        -- PostgreSQL 14, a partition's copy of its parent's trigger is an internal trigger.
         EXISTS (SELECT FROM pg_catalog.pg_trigger g
                 WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
                     AND (g.tgtype::int OPERATOR(pg_catalog.&) 11) OPERATOR(pg_catalog.=) 11)
@@ -81,8 +84,8 @@ const FIGURES: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 impl TableStatistics {
-    /// Reads the statistics from the catalog only, and explains the probe without executing it.
-    /// Returns `None` if the table no longer exists.
+    /// Reads the statistics from the catalog, and explains the probe without executing it. Returns
+    /// `None` if the table no longer exists.
     pub(crate) async fn of(
         client: &Client,
         leaf: &Leaf,
@@ -157,7 +160,7 @@ impl TableStatistics {
 pub(crate) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
     const SIZE: &str = "SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass)
         OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
-    // NULL if the table was dropped during the wait.
+    // The size is NULL if the table was dropped during the wait.
     let size: Option<i64> = client.query_one(SIZE, &[&oid]).await?.try_get(0)?;
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }

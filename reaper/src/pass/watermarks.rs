@@ -2,11 +2,11 @@
 //! scanning the dead index entries of rows that earlier runs deleted.
 //!
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
-//! vacuum can remove them while an older transaction is open. Finding the first live row then
-//! requires scanning all of them, at 0.2 to 0.6 µs each. If a pass examined everything up to its
-//! cutoff and left no due row, the cutoff becomes a *watermark*: later passes begin there. Only
-//! rows that are written later with an older time can lie before it. Therefore, from time to time a
-//! pass begins at the start of the index.
+//! vacuum can remove them while an older transaction is open. To find the first live row, the
+//! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
+//! to its cutoff and left no due row, the cutoff becomes a *watermark*: later passes begin there.
+//! Only a row that is written later with an older time can be before the watermark. To find such
+//! rows, a pass begins at the start of the index from time to time.
 //!
 //! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
 //! daemon behaves the same on fast and on slow machines.
@@ -17,14 +17,15 @@ use std::time::{Duration, Instant};
 
 use crate::sql::query::Text;
 
-/// The minimum number of blocks that the server reads to find the first row for a watermark to be
-/// kept. A block contains about 250 index entries, whose rows are in at least as many table blocks
-/// again. This corresponds to about 60,000 dead entries, or 20 ms of a 3 GHz core.
+/// A watermark is kept only if the server read at least this many blocks to find the first row. An
+/// index block contains about 250 entries, and the server reads at least as many table blocks as
+/// index blocks. The minimum therefore corresponds to about 60,000 dead entries, or 20 ms on a 3
+/// GHz core.
 const WORTH_KEEPING: u64 = 500;
 
-/// How long a watermark is used. A row that is written with an older time is found at most this
-/// much later. The scan that a watermark avoids takes at most `STATEMENT_TIMEOUT`, by default less
-/// than a hundredth of this time.
+/// How long a watermark is used. A row that is written with a time before the watermark is found
+/// after this time at the latest. The scan that a watermark avoids takes at most
+/// `STATEMENT_TIMEOUT`, by default less than a hundredth of this time.
 const KEPT: Duration = Duration::from_mins(10);
 
 /// Identifies a pass: the target's name, the table's oid, and the index of the reason.

@@ -1,12 +1,12 @@
-//! Detects whether another transaction was writing at the same time. Only a transaction with an ID
-//! can lock a row, because a row lock is written to the row. If no such transaction was active, no
-//! row was skipped as locked, and skipped rows need not be counted.
+//! Detects whether another transaction was writing while a chunk was executed. Only a transaction
+//! with an ID can lock a row, because a row lock is written to the row. If no such transaction was
+//! active, no row was skipped as locked, and skipped rows need not be counted.
 //!
 //! Transaction IDs are assigned in sequence, but a snapshot covers only the IDs up to the last
 //! completed transaction: a transaction with a higher ID may be active without being visible in it.
-//! So each check first assigns an ID of its own and ends that transaction; the snapshot after it
-//! covers all transactions with lower IDs. If the IDs of two checks are consecutive, no other
-//! transaction with an ID began in between.
+//! Each check therefore first assigns an ID to a transaction of its own and ends that transaction.
+//! The snapshot that follows covers all transactions with lower IDs. If the IDs of two checks are
+//! consecutive, no other transaction with an ID began in between.
 
 use tokio_postgres::Row;
 
@@ -38,8 +38,8 @@ impl Writers {
         number.parse().map_or(Self { number: 0, none: false }, |number| Self { number, none })
     }
 
-    /// Whether no transaction with an ID was active between the checks `then` and `self`, except
-    /// for one of the reaper's own if it `wrote`.
+    /// Whether no other transaction with an ID was active between the checks `then` and `self`.
+    /// `wrote` is whether a transaction of the reaper got an ID in between.
     pub(crate) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
         then.none && self.number == then.number + 1 + u64::from(wrote)
     }

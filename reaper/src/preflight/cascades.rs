@@ -1,8 +1,8 @@
-//! Cascades that delete rows that a target keeps: its own rows, through a self-reference or through
-//! several tables, or those of another target.
+//! Finds cascades that delete rows that a target keeps: rows of the target itself (through a
+//! self-reference or through several tables), or rows of another target.
 //!
-//! The database executes cascades itself. They ignore `where`, `group` and the due time, and the
-//! deleted rows are not counted.
+//! The database executes cascades itself. Cascades ignore `where`, `group` and the due time, and
+//! the rows that they delete are not counted.
 
 use tokio_postgres::Error;
 

@@ -1,4 +1,4 @@
-//! The condition of a target, as PostgreSQL wrote it out.
+//! Checks the condition of a target, as PostgreSQL has parsed it.
 
 use tokio_postgres::Error;
 
@@ -23,8 +23,8 @@ const UNREADABLE: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY 1, 2";
 
-/// Returns statements that grant what is missing to read the relations in sub-selects of the
-/// condition.
+/// Returns GRANT statements for the privileges that this role lacks to read the relations in
+/// sub-selects of the condition.
 pub(super) async fn grants(
     auxiliary: &AuxiliaryConnection,
     condition: &ResolvedCondition,
@@ -54,8 +54,8 @@ pub(super) async fn grants(
     Ok(grants)
 }
 
-/// Returns a note with `where` as PostgreSQL parsed it, and a finding for each object in it whose
-/// owner could use it to act with the privileges of the reaper.
+/// Returns a note with `where` as PostgreSQL parsed it, and a finding for each object in the
+/// condition whose owner could use the object to act with the privileges of the reaper.
 pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
     let mut findings =
         vec![Finding::plain(Code::Condition, format!("`where` means: {}", condition.shown()))];
@@ -63,7 +63,7 @@ pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
         Finding::new(
             Code::ForeignCondition,
             format!(
-                "`where` uses the {}, which belongs to the role {}: it would run with the privileges of the reaper",
+                "`where` uses the {}, which belongs to the role {} and would run with the privileges of the reaper",
                 foreign.what, foreign.owner
             ),
             "in `where`, add the schema to the name of the intended object and cast values to exact types, or change the owner of \

@@ -10,7 +10,7 @@ pub enum Level {
     Unsafe,
     /// The target is processed, but an operator should know about the finding.
     Warning,
-    /// For information. The finding does no harm.
+    /// The finding is informational and does no harm.
     Note,
 }
 
@@ -134,7 +134,7 @@ pub struct Finding {
     pub code: Code,
     /// The description.
     pub what: String,
-    /// The statement to run, or what else to do.
+    /// The statement to run, or another remedy.
     pub remedy: Option<String>,
     /// The table that a cascade deletes rows from, although a target keeps them.
     #[serde(skip)]
@@ -152,7 +152,7 @@ impl Finding {
         }
     }
 
-    /// Returns a finding without a remedy, or whose description includes it.
+    /// Returns a finding that has no remedy, or whose description includes the remedy.
     pub(crate) fn plain(code: Code, what: impl Into<String>) -> Self {
         Self { level: code.level(), code, what: what.into(), remedy: None, cascades_to: None }
     }

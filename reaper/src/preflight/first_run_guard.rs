@@ -1,9 +1,9 @@
 //! Two guards that skip a target if nearly all of its table would be deleted.
 //!
-//! The *first-run guard* applies to a target on which no run has worked yet: a wrong column, or a
-//! unit that is wrong by a factor of a thousand, makes every row appear due. The *every-run guard*
-//! applies to a target whose last runs each deleted less than half of the table: the application
-//! may store other times than before.
+//! The *first-run guard* applies to a target on which no run has worked yet. It detects a wrong
+//! column, or a unit that is wrong by a factor of a thousand: both make every row appear due. The
+//! *every-run guard* applies to a target whose last runs each deleted less than half of the table.
+//! It detects that the application stores different times than before.
 
 mod record;
 
@@ -64,8 +64,8 @@ impl Guard {
             Err(error) => unknown("the first run", &table, &error),
         };
         let remedy = format!(
-            "run `session-reaper plan` and verify the column, unit and zone of the target. If they are right, confirm the run: once with \
-             `session-reaper run --yes`, or with `confirmed = true` in the [[target]] of {table}"
+            "run `session-reaper plan` and verify the column, unit and zone of the target. If they are correct, confirm the run: once with \
+             `session-reaper run --yes`, or permanently with `confirmed = true` in the [[target]] of {table}"
         );
         Some(Finding::new(Code::NearlyAll, what, remedy))
     }

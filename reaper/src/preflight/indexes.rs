@@ -10,8 +10,8 @@ use crate::target::catalog::Column;
 use crate::target::name::{Ident, TableName};
 
 /// Returns the indexes of the tables `$1`. The columns of an expression index are null. The
-/// second-to-last column is whether the index has the order of ORDER BY with nulls last, forwards
-/// or backwards.
+/// second-to-last column indicates whether the index has the order of ORDER BY with nulls last,
+/// forwards or backwards.
 const INDEXES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
         i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
@@ -118,8 +118,8 @@ impl Wanted<'_> {
     }
 }
 
-/// Returns the finding for a pass that no index serves, with the reason why the closest index does
-/// not.
+/// Returns the finding for a pass that no index serves, with the reason why the most similar index
+/// does not serve it.
 pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     let (table, column, create) = (wanted.table.quoted(), wanted.column.quoted(), wanted.create());
     let nearly: Vec<&Index> =
@@ -127,7 +127,8 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     if let Some(index) = nearly.iter().find(|index| !index.valid) {
         let name = &index.quoted;
         let remedy = if index.unique {
-            // Creating the index failed because of duplicates, and would fail again.
+            // Creating the index probably failed because of duplicates, and REINDEX would fail
+            // again.
             format!("DROP INDEX CONCURRENTLY {name}; {create}")
         } else {
             format!("REINDEX INDEX CONCURRENTLY {name}")
@@ -145,7 +146,7 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
         return Finding::new(
             Code::PartialIndex,
             format!(
-                "the index {name} on {table} ({column}) is partial and does not contain all due rows: it contains the rows with {predicate}"
+                "the index {name} on {table} ({column}) is partial and does not contain all due rows, but only the rows with {predicate}"
             ),
             create,
         );

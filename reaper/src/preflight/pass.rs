@@ -21,14 +21,15 @@ pub(super) struct Walk<'a> {
     pub(super) subject: &'a Subject<'a>,
     pub(super) table: &'a Table,
     pub(super) indexes: &'a [Index],
-    /// The number of the pass, which is that of its reason.
+    /// The index of the pass, which is also the index of its reason.
     pub(super) number: usize,
     pub(super) pass: &'a PassSql,
     pub(super) rules: Rules,
 }
 
 impl Walk<'_> {
-    /// Returns whether an index serves the pass regardless of what the planner can prove.
+    /// Returns whether an index without a predicate serves the pass. For such an index, the planner
+    /// need not prove anything.
     pub(super) fn has_whole_index(&self) -> bool {
         let column = &self.pass.due.column.name;
         self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
@@ -45,7 +46,8 @@ impl Walk<'_> {
         let column = &pass.due.column.name;
         let (all, rows) = (KeyRange::default(), i64::from(subject.chunk) - 1);
         let probe = Plan::of(auxiliary, &pass.probe(&all, &rows)).await?;
-        // Only the planner can prove whether a row that is missing from a partial index can be due.
+        // A partial index serves the pass only if it contains all due rows, which only the planner
+        // can prove.
         let used = probe.indexes_of(&table.name);
         let serving: Vec<&Index> = indexes
             .iter()
@@ -95,12 +97,13 @@ impl Walk<'_> {
         let none = Refused::none();
         for (pass, range, bounds, what) in &deletes {
             let deletes =
-                pass.manners().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
+                pass.lock_waits().iter().map(|lock_wait| pass.delete(range, &rows, &0, *lock_wait));
             for query in pass.lock(range, &rows, &none.array).into_iter().chain(deletes) {
                 match Plan::of(auxiliary, &query).await {
                     Ok(delete) => judge.judge(&delete, &format!("{what} ({reason})"), bounds).await?,
-                    // Another session holds a lock that allows reads. The other statements show the
-                    // scan and the condition as well, and a run waits until the lock is released.
+                    // Another session holds a lock that allows reads but not deletes. The plans of
+                    // the other statements contain the same scan and condition, and a run waits
+                    // until the lock is released.
                     Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => findings.push(Finding::new(
                         Code::PlanUnseen,
                         format!(
@@ -114,7 +117,7 @@ impl Walk<'_> {
             }
         }
         let count = Plan::of(auxiliary, &pass.count(&all, &COUNT_CAP)).await?;
-        judge.judge(&count, &format!("counting what is due ({reason})"), &bounds).await?;
+        judge.judge(&count, &format!("counting due rows ({reason})"), &bounds).await?;
         Ok(findings)
     }
 
@@ -143,8 +146,8 @@ impl Walk<'_> {
     }
 }
 
-/// Returns the key range of the first chunk that follows another one, because most chunks are
-/// between two cursors. The range has no end if fewer rows are due.
+/// Returns the key range of a chunk that begins after the first due row: like most chunks, it lies
+/// between two cursors. The range has no end if too few rows are due.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,
@@ -154,7 +157,7 @@ async fn first_chunk(
     for offset in [0, rows] {
         let query = pass.probe(&range, &offset);
         let cursor = match auxiliary.of_target(&query).await {
-            Ok(row) => row.map(TextRow::mark),
+            Ok(row) => row.map(TextRow::cursor),
             // The statement timed out, for example on cold disks or because of many dead entries at
             // the start of the index. A run can handle that; the check does not need to.
             Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {

@@ -1,8 +1,9 @@
 //! Checks the plans of the statements that a run uses: none of them may read a large table without
 //! a bound.
 //!
-//! EXPLAIN only plans a statement, with the settings of the connections of a run. On a small table,
-//! any plan is acceptable, so a finding requires a table that the planner estimates to be large.
+//! EXPLAIN plans a statement without executing it, and with the settings that a run uses. On a
+//! small table, any plan is acceptable, so only a table that the planner estimates to be large
+//! causes a finding.
 
 use std::collections::HashMap;
 
@@ -129,14 +130,14 @@ fn walk(
     }
 }
 
-/// What a pass may do, and what is known about its table.
+/// The scans that a pass may use, and the size of its table.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
     /// The indexes that a pass may scan. Empty if another finding already reports that there is
-    /// none. `None` if the scan order is that of the heap.
+    /// none. `None` in heap order.
     pub(super) along: Option<&'a [String]>,
     /// If the index does not contain the key, all rows with the same time are sorted, first by this
     /// column.
@@ -184,7 +185,7 @@ impl<'a> Judge<'a> {
             let what = format!("{statement} would read {table}, about {rows} rows, {how}");
             let remedy = if own(scan) {
                 format!(
-                    "run ANALYZE {table}, because its statistics may be out of date; write a sub-select on it as a lookup by its key"
+                    "run ANALYZE {table}, because its statistics may be out of date; if `where` has a sub-select on {table}, write the sub-select as a lookup by the key"
                 )
             } else {
                 format!(

@@ -7,8 +7,8 @@ use super::table::estimated_rows;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::{Ident, TableName};
 
-/// The average number of child rows per parent row from which a cascade is reported: a chunk
-/// deletes many times as many rows as it counts.
+/// A cascade is reported if a parent row has, on average, at least this many child rows. A chunk
+/// then deletes many times as many rows as it counts.
 const MANY_CHILDREN: u64 = 20;
 
 /// Returns every foreign key that a delete follows, once. For a partitioned table on either side,
@@ -102,8 +102,8 @@ pub(super) async fn examine(
                     findings.push(Finding::new(
                         Code::LargeCascade,
                         format!(
-                            "{quoted} has about {} rows for each row of {parent}, which the same statement deletes: chunks \
-                             are that many times as large",
+                            "{quoted} has about {} rows for each row of {parent}, and the same statement deletes \
+                             them: a chunk deletes that many times as many rows",
                             children / parents
                         ),
                         format!("delete these rows first: children = [{{ table = '{quoted}', column = '{columns}' }}]"),

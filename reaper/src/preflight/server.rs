@@ -9,9 +9,9 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 /// session-reaper uses.
 const OLDEST: i32 = 14;
 
-/// The age from which a transaction is reported, because it prevents vacuum from removing the
-/// deleted rows. A shorter one is usually a report, a dump or a migration; after an hour, it is
-/// probably forgotten.
+/// A transaction that has been open for longer than this is reported, because it prevents vacuum
+/// from removing the deleted rows. A shorter transaction is usually a report, a dump or a
+/// migration. After an hour, the transaction was probably left open by mistake.
 const OLD: &str = "1 hour";
 
 const SERVER: &str = "
@@ -37,9 +37,9 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// Returns what holds back the horizon of vacuum, as far as this role may see it. The times of the
-/// transactions of other roles require `pg_read_all_stats`; prepared transactions and slots are
-/// visible to every role.
+/// Returns the transactions and slots that hold back the horizon of vacuum, as far as this role may
+/// see them. The times of the transactions of other roles require `pg_read_all_stats`; prepared
+/// transactions and slots are visible to every role.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {
@@ -48,7 +48,7 @@ struct Server {
     read_only: bool,
     autovacuum: bool,
     user: String,
-    /// The number of replicas of which this role sees only that they exist.
+    /// The number of replicas whose state is hidden from this role.
     hidden_replicas: i64,
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn examine(auxiliary: &AuxiliaryConnection) -> Result<Vec<Findi
             format!("REVOKE CREATE ON SCHEMA {schema} FROM {roles}"),
         ));
     }
-    // On a replica, these are the transactions of the primary, or do not matter.
+    // On a replica, the transactions are those of the primary, or they do not matter.
     if !server.replica {
         for row in auxiliary.rows(OLDEST_ONES, &[&OLD]).await? {
             let (what, remedy): (String, String) = (row.get(0), row.get(1));
@@ -109,7 +109,7 @@ fn judge(server: &Server) -> Vec<Finding> {
     if server.replica {
         findings.push(Finding::new(
             Code::Replica,
-            "a replica is at the other end, which cannot delete",
+            "a replica is at the other end, and rows cannot be deleted on a replica",
             "connect to the primary: set its host in DATABASE_URL, or several hosts with target_session_attrs=read-write",
         ));
     } else if server.read_only {

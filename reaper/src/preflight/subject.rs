@@ -21,7 +21,7 @@ use crate::target::Absent;
 use crate::target::catalog::Leaf;
 use crate::target::name::{Ident, TableName};
 
-/// What is known about a target before its passes are checked.
+/// The catalog data of a target, which is read before its passes are checked.
 struct Known {
     tables: HashMap<u32, Table>,
     indexes: HashMap<u32, Vec<Index>>,
@@ -41,7 +41,7 @@ impl Subject<'_> {
             self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
         let mut findings = self.condition.map(condition::judge).unwrap_or_default();
         if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
-            // Planning a statement may call functions in the condition.
+            // Do not plan any statement, because planning may call functions in the condition.
             return Ok(findings);
         }
         let mut tables = Table::read(auxiliary, &oids, &due).await?;
@@ -63,7 +63,7 @@ impl Subject<'_> {
         let mut judge = Judge::new(auxiliary);
         let mut planned = false;
         for (leaf, passes) in self.leaves {
-            // Partitions may be dropped at any time.
+            // Skip a partition that was dropped in the meantime.
             let Some(table) = known.tables.get(&leaf.oid) else { continue };
             // The plans of the condition need not be checked for every small partition.
             let by_catalog = planned && table.rows <= rules.max_scan_rows && table.may_be_reaped();
@@ -143,8 +143,8 @@ impl Subject<'_> {
         Ok(findings)
     }
 
-    /// Returns whether the server rejects the condition: the error is not about the table itself,
-    /// such as a missing object that the condition names.
+    /// Returns whether the error means that the server rejects the condition, for example because
+    /// an object in the condition is missing. Returns `false` for an error about the table itself.
     async fn refuses(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -162,13 +162,13 @@ impl Subject<'_> {
     fn names_of_condition(&self, table: &mut Table) {
         let read = self.condition.iter().flat_map(|condition| condition.columns());
         let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
-        // After a row was locked for that purpose, `xmax` is the transaction that locked it.
+        // The statements also name `xmax`, which contains the transaction that has locked a row.
         let locked =
             (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
         table.also_names(read.chain(&self.target.group).chain(&locked));
     }
 
-    /// Returns the tables other than those from which due rows are deleted.
+    /// Returns the other tables that the statements use: the children, and the table of a group.
     async fn others(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -223,7 +223,7 @@ impl Subject<'_> {
                 &indexes,
                 why,
             );
-            // A finding on a foreign key without an index has the same remedy.
+            // Omit the finding if a finding on a foreign key has the same remedy.
             findings.extend(
                 finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)),
             );

@@ -10,7 +10,7 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::{Ident, TableName};
 
 /// The assumed number of rows per 8 KB page in a table that has never been analyzed. Real tables
-/// have fewer, so a table counts as large too early rather than too late.
+/// have fewer rows per page, so the size of a table is overestimated rather than underestimated.
 const ROWS_PER_PAGE: f32 = 60.0;
 
 /// Estimates the rows of a table like the planner does, by its density when it was last analyzed
@@ -29,8 +29,8 @@ pub(crate) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u6
     rows
 }
 
-/// Returns the catalog entries of tables, and needs no privilege on the tables. `$1` are their
-/// oids, `$2` the due columns.
+/// Returns the catalog entries of tables. The query requires no privilege on the tables. `$1` are
+/// their oids, `$2` the due columns.
 const TABLE: &str = include_str!("table.sql");
 
 /// The system columns that every delete statement uses.
@@ -135,8 +135,8 @@ impl Table {
             .filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
     }
 
-    /// Returns the findings that follow from the table alone. `ours` means that the table belongs
-    /// to session-reaper, which also writes to it.
+    /// Returns the findings that follow from the table alone. `ours` is whether the table belongs
+    /// to session-reaper, which also writes to such a table.
     pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let (table, role) = (self.name.quoted(), self.role.quoted());
@@ -161,7 +161,7 @@ impl Table {
                 Code::DeleteTrigger,
                 format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
                 "verify that the triggers are fast and do not prevent deletes: they run for every deleted row and make chunks slower. \
-                 If a trigger waits, chunks time out; if it keeps a row, the row remains",
+                 If a trigger waits, chunks time out; if a trigger keeps a row, that row is not deleted",
             ));
         }
         if !self.foreign_triggers.is_empty() {
@@ -221,8 +221,8 @@ impl Table {
     }
 
     /// Returns the finding for a statement on this table and on `others` that the server rejected
-    /// with the error `message`, with the privileges to grant. `reads` are statements that grant
-    /// what the condition reads.
+    /// with the error `message`, with the privileges to grant. `reads` are GRANT statements for the
+    /// relations that the condition reads.
     pub(super) fn privilege_missing(
         &self,
         others: &[Self],
@@ -233,9 +233,10 @@ impl Table {
             std::iter::once(self).chain(others).map(|table| table.grant(false)).chain(reads);
         let grant = grants.filter(|grant| !grant.is_empty()).collect::<Vec<_>>().join("; ");
         let remedy = if grant.is_empty() {
-            // For example, a whole row, or what a function or a policy reads.
+            // It is unknown which privilege is missing, for example because the condition reads a
+            // whole row, or because a function or a policy reads other tables.
             format!(
-                "grant {} the privilege to read what `where`, or a function or policy that runs with it, reads",
+                "grant {} the privilege to read everything that `where` reads, directly or in functions and policies",
                 self.role.quoted()
             )
         } else {
@@ -248,7 +249,8 @@ impl Table {
         )
     }
 
-    /// Returns statements that grant what is missing, or all that a reaper needs.
+    /// Returns GRANT statements for the missing privileges, or, if `all` is `true`, for every
+    /// privilege that a reaper needs.
     fn grant(&self, all: bool) -> String {
         let mut wanted = Vec::new();
         let columns: Vec<String> = if all {

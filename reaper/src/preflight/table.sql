@@ -45,7 +45,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.re
                AND NOT s.inherited
            ORDER BY i),
     c.oid,
-    -- What a trigger does, or a rule of the table's owner, is done with the privileges of whoever deletes.
+    -- A trigger, or a rule of the table's owner, runs with the privileges of the role that deletes.
     ARRAY (SELECT pg_catalog.format('%I (%s of %I)', t.tgname, p.oid::pg_catalog.regprocedure,
                       pg_catalog.pg_get_userbyid(p.proowner))
            FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid

@@ -1,9 +1,9 @@
-//! Advisory locks that keep two reapers off one target.
+//! Advisory locks that prevent two reapers from processing one target at the same time.
 //!
 //! The lock on a target is a session advisory lock on [`CLASS`] and the oid of the table
 //! (`pg_locks`: classid, objid), so it belongs to the connection and is released with it. All locks
-//! of a run are acquired at its start and held until its end. Acquiring them is atomic to other
-//! reapers, and so is releasing them, because both happen under a transaction-level lock on
+//! of a run are acquired at its start and held until its end. For other reapers, acquiring the
+//! locks is atomic, and so is releasing them, because both happen under a transaction-level lock on
 //! ([`CLASS`], 0). No table has the oid 0. So if two reapers want the same targets, one gets all of
 //! their locks, and the other finds all of them taken.
 //!
@@ -26,8 +26,8 @@ pub const CLASS: i32 = 0x5352_7270;
 /// How long to wait while another reaper acquires its locks, which takes milliseconds.
 const ACQUIRE_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// How often, and at which interval, to check whether a terminated server process has ended. It
-/// ends between two rows.
+/// The maximum number of checks whether a terminated server process has ended, and the interval
+/// between two checks. Such a process ends after its current row.
 const POLLS: u32 = 60;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -45,15 +45,16 @@ pub(crate) async fn acquire(
     match try_all(client, pid, oids).await {
         Ok(acquired) => acquired.ok_or(DbError::Pooler),
         Err(error) => match DbError::from(error) {
-            // The reaper that holds the lock on ([`CLASS`], 0) for this long is working, or it
-            // hangs and the server will end it.
+            // The locks count as held. The reaper that has held the lock on ([`CLASS`], 0) for this
+            // long is still working, or it hangs and the server will end its connection.
             DbError::Timeout(_) => Ok(vec![false; oids.len()]),
             error => Err(error),
         },
     }
 }
 
-/// Returns `None` if the transaction runs in another server process.
+/// Tries to acquire the locks in one transaction. Returns `None` if the transaction runs in another
+/// server process.
 async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<Vec<bool>>, Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(ACQUIRE_TIMEOUT).await?;
@@ -68,8 +69,9 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
     Ok(Some(acquired))
 }
 
-/// Tries to acquire the locks of some tables in the order of their oids. Afterwards, either all of
-/// them are held, or none is, and the table whose lock another reaper holds is returned.
+/// Tries to acquire the locks of some tables in the order of their oids. Returns `None` if all
+/// locks were acquired. If another reaper holds one of the locks, releases all others and returns
+/// the table of that lock.
 pub(crate) async fn try_tables(
     client: &Client,
     pid: i32,
@@ -114,10 +116,10 @@ fn keys(oids: &[u32]) -> Vec<i32> {
     oids.iter().map(|oid| oid.cast_signed()).collect()
 }
 
-/// Waits until the server processes `pids` hold no lock on a table any more. They are the processes
-/// of lost connections of this run, whose loss the server may not have noticed yet. They are
-/// terminated if this role may do that.
-pub(crate) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
+/// Terminates the server processes `pids`, if this role may do so, and waits until they no longer
+/// hold a lock on a table. They belong to lost connections of this run, and the server may not have
+/// detected the loss yet.
+pub(crate) async fn wait_for_release(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
           AND l.granted AND l.pid OPERATOR(pg_catalog.=) ANY ($2::int[])
@@ -143,9 +145,9 @@ pub(crate) async fn let_go(client: &Client, pids: &[i32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Releases all locks now, and not when the server notices the end of the connection, so that a run
-/// that starts immediately after this one finds them free. To other reapers, the release is atomic,
-/// like the acquisition.
+/// Releases all locks immediately, and not when the server detects the end of the connection, so
+/// that a run that starts right after this one can acquire them. For other reapers, the release is
+/// atomic, like the acquisition.
 ///
 /// Also resets the settings of the connection, in case a pooler shares it with other clients.
 pub(crate) async fn release(client: &Client, held: bool) {

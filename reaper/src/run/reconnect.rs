@@ -11,13 +11,14 @@ use crate::run::{Sweep, take_locks};
 use crate::stop_reason::StopReason;
 use crate::target::catalog::NAMED;
 
-/// The maximum number of consecutive connections that may be lost without a deleted row. If a row
-/// terminates its server process each time, the run must not retry it without end.
+/// The maximum number of consecutive connections that may be lost without a deleted row. If the
+/// deletion of a row terminates the server process every time, the run must not retry the row
+/// forever.
 const MAX_LOSSES: u32 = 2;
 
 impl Sweep {
-    /// Reconnects, and takes the locks of the targets that are not completed again. If another
-    /// reaper took the lock of a target in the meantime, that reaper keeps the target.
+    /// Reconnects, and reacquires the locks of all targets that are not completed. If another
+    /// reaper took the lock of a target in the meantime, this run no longer processes the target.
     pub(crate) async fn reconnect(
         &self,
         worker: &mut Worker<'_>,
@@ -97,11 +98,11 @@ async fn relock(
     target_runs: &mut [TargetRun<'_>],
 ) -> Result<(), StopReason> {
     let (client, deadline) = (&worker.connection.client, &worker.connection.deadline);
-    deadline.with(3, lock::let_go(client, &worker.gone)).await?;
+    deadline.with(3, lock::wait_for_release(client, &worker.gone)).await?;
     worker.gone.clear();
-    // Statements identify tables by name, locks identify them by oid. After a failover or after a
-    // table was replaced, the two may refer to different tables, and another reaper may be working
-    // on the named one.
+    // Statements identify tables by name, and locks identify them by oid. After a failover, or if a
+    // table was replaced, the name and the oid may refer to different tables, and another reaper
+    // may be processing the named table.
     for target_run in target_runs.iter_mut().filter(|target_run| target_run.is_to_be_worked_on()) {
         let Some(name) = target_run.table.as_ref().map(|table| table.name.to_string()) else {
             continue;

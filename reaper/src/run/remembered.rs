@@ -1,11 +1,11 @@
-//! What a process remembers from its earlier runs.
+//! The state that a process keeps between its runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pass::watermarks::Watermarks;
 
-/// The state that is kept between the runs of a process. All clones share it.
+/// The state that is kept between the runs of a process. All clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     pub(crate) watermarks: Watermarks,
@@ -13,7 +13,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Returns whether the missing table of the history is to be logged: once, not in each run.
+    /// Returns whether to log that the table of the history is missing. Returns `true` only once.
     pub(crate) fn logs_missing_history(&self) -> bool {
         !self.missing_history_logged.swap(true, Ordering::Relaxed)
     }

@@ -99,7 +99,7 @@ impl History {
             }
         }
         if !self.pooled
-            && let Err(error) = runs::let_go(client, self.run.id).await
+            && let Err(error) = runs::release(client, self.run.id).await
         {
             tracing::debug!(
                 event = "run_lock_not_released",

@@ -148,8 +148,8 @@ async fn begin<'p, 'w>(
     let chosen = target.order.map(|order| (order, "the configuration says so"));
     let (order, why) = chosen.unwrap_or_else(|| statistics.choose(due));
     // Blocks are measured only for a pass that begins at the start of the index: a pass that begins
-    // at a watermark has no dead entries before it, and a pass with a condition does not keep a
-    // watermark.
+    // at a watermark skips the dead entries before the watermark, and a pass with a condition does
+    // not use a watermark.
     let measured = order == Order::Index
         && sql.from.is_none()
         && sql.only.is_none()
@@ -183,7 +183,7 @@ async fn begin<'p, 'w>(
 }
 
 /// Returns the number of blocks that the server reads to find the first row. Returns `None` if a
-/// timeout was reached; the pass itself will reach it again and report it.
+/// timeout was reached. The pass itself will then also reach the timeout and report it.
 async fn blocks_to_first_row(
     worker: &Worker<'_>,
     sql: &PassSql,
@@ -252,7 +252,8 @@ pub(crate) fn passes(
         let tables: Vec<Identity> = std::iter::once(this).chain(children.iter().cloned()).collect();
         let pass = |(index, this): (usize, &Due)| PassSql {
             oid: leaf.oid,
-            // A row that the condition kept earlier may be due now.
+            // A pass with a condition does not use a watermark: a row that the condition kept
+            // earlier may be deletable now.
             from: only
                 .is_none()
                 .then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now))

@@ -40,7 +40,8 @@ pub(crate) struct TargetRun<'a> {
     pub(crate) findings: Vec<Finding>,
     /// The codes of the unsafe findings that are overridden.
     pub(crate) forced: Vec<Code>,
-    /// The state of the first-run guard; `None` if the target is not to be processed.
+    /// The state of the first-run guard and the every-run guard; `None` if the target is not to be
+    /// processed.
     first_run_guard: Option<Guard>,
     /// The number of rows in the table before the run: counted, sampled or estimated.
     rows: Option<f64>,
@@ -160,7 +161,7 @@ impl<'a> TargetRun<'a> {
         self.table.as_ref().map(|table| table.oid)
     }
 
-    /// Whether the work on the target has begun.
+    /// Returns whether the work on the target has begun.
     pub(crate) fn has_begun(&self) -> bool {
         !self.elapsed.is_zero()
     }
@@ -204,8 +205,8 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Skips the target if it is unsafe, unless all of its unsafe findings may be and are
-    /// overridden.
+    /// Skips the target if it is unsafe, unless all of its unsafe findings can be overridden and
+    /// the run overrides them.
     pub(crate) fn apply_preflight(&mut self, rules: Rules) {
         let target = self.target.name.as_str();
         let (blocking, others): (Vec<&Finding>, Vec<&Finding>) =
@@ -239,7 +240,7 @@ impl<'a> TargetRun<'a> {
             }
             return;
         }
-        // A missing or locked table does not make the target unsafe.
+        // If the table is missing or locked, the target fails, but it is not unsafe.
         let absent =
             blocking.iter().all(|finding| matches!(finding.code, Code::NoTable | Code::Locked));
         let why = preflight::why(&blocking);
@@ -247,7 +248,7 @@ impl<'a> TargetRun<'a> {
             tracing::error!(event = "target_failed", target_table = target, why, "target failed");
             StopReason::Failed(why)
         } else {
-            for Finding { code, what, remedy, .. } in blocking.iter().take(preflight::TOLD) {
+            for Finding { code, what, remedy, .. } in blocking.iter().take(preflight::REPORTED) {
                 tracing::error!(
                     event = "target_unsafe",
                     target_table = target,
@@ -259,7 +260,8 @@ impl<'a> TargetRun<'a> {
             }
             StopReason::Unsafe(why)
         }));
-        // The table is neither locked nor counted: without an index, counting would read all of it.
+        // The table is neither locked nor counted: without an index, counting would read the whole
+        // table.
         self.table = None;
     }
 
@@ -299,7 +301,7 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Returns the oids of its tables if the target keeps rows by `where` or `group`.
+    /// Returns the oids of the target's tables if the target keeps rows by `where` or `group`.
     pub(crate) fn keeping(&self) -> impl Iterator<Item = u32> {
         let keeps = self.target.filter.is_some() || self.target.group.is_some();
         self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
@@ -366,14 +368,14 @@ impl<'a> TargetRun<'a> {
             target_table = self.target.name,
             code,
             why,
-            "target held by the first-run guard"
+            "target skipped: nearly all rows would be deleted"
         );
         self.findings.push(finding);
         why
     }
 
     /// Stores the result of this run for the guards of the next one.
-    pub(crate) async fn has_worked(&mut self, auxiliary: &AuxiliaryConnection) {
+    pub(crate) async fn finish(&mut self, auxiliary: &AuxiliaryConnection) {
         let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
         #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
@@ -384,7 +386,7 @@ impl<'a> TargetRun<'a> {
             .filter(|_| matches!(self.ended, Some(Ok(()))) && self.busy.is_empty())
             .map(|rows| rows.max(rows_deleted));
         let table_share = rows.filter(|rows| *rows > 0.0).map(|rows| rows_deleted / rows);
-        first_run_guard.has_worked(auxiliary, deleted > 0, table_share).await;
+        first_run_guard.finish(auxiliary, deleted > 0, table_share).await;
     }
 
     /// Runs one pass per reason on each table and records the result. `backlog` is the number of

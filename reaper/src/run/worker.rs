@@ -16,9 +16,9 @@ use crate::stop_reason::StopReason;
 use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use crate::time::milliseconds;
 
-/// The intervals between two checks while the run waits. The first applies to a throttle that may
-/// clear within moments. The second is the maximum, short enough that work visibly resumes when a
-/// pause ends.
+/// The intervals between two checks of the throttles while the run waits. The first applies to a
+/// throttle that may clear within moments. The second is the maximum, which is short enough that
+/// work resumes promptly when a pause ends.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) connection: LockConnection,
     pub(crate) budget: Budget,
     pub(crate) throttle: Throttle,
-    /// `None` if no history is kept.
+    /// The run history; `None` if no history is kept.
     pub(crate) history: Option<&'a History>,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) stop: &'a Stop,
@@ -115,7 +115,7 @@ impl Worker<'_> {
         let ended = loop {
             let checked = match check {
                 Check::ForPause => self.throttle.pause().await,
-                Check::Around => self.throttle.look(&self.tables).await,
+                Check::Around => self.throttle.check(&self.tables).await,
             };
             let throttle_reason = match checked {
                 Ok(Some(throttle_reason)) => throttle_reason,
@@ -123,8 +123,8 @@ impl Worker<'_> {
                 Err(error) => break Err(error.into()),
             };
             self.report_throttle(&mut state, &throttle_reason, began.elapsed());
-            // A throttle that may clear within moments, such as a replica that has yet to replay
-            // the history row of this run, gets at least that much time.
+            // The run waits at least `LAST_LOOK` for a throttle that may clear within moments, such
+            // as a replica that has yet to replay the history row of this run.
             let longest = self.throttle.longest_wait().max(if throttle_reason.soon {
                 LAST_LOOK
             } else {
@@ -143,14 +143,14 @@ impl Worker<'_> {
             pause = if throttle_reason.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
             match self.is_over() {
                 Ok(()) => {}
-                // The throttle is the reason why the limit was reached without more work.
+                // The budget was used up while the run was throttled, so report the throttle.
                 Err(StopReason::Budget(spent)) => {
                     break Err(StopReason::Throttled(throttle_reason, spent.to_string()));
                 }
                 Err(over) => break Err(over),
             }
-            // This query keeps the server from closing the lock connection as idle, and detects a
-            // lost connection now.
+            // This query prevents the server from closing the lock connection as idle, and detects
+            // a lost connection immediately.
             if let Err(error) = self.connection.is_there().await {
                 break Err(error.into());
             }
@@ -160,7 +160,7 @@ impl Worker<'_> {
             self.progress.send_modify(|progress| progress.waiting = None);
             let waited_ms = milliseconds(began.elapsed());
             if ended.is_ok() && logged {
-                // Same level as the event `throttled`.
+                // The level is the same as for the event `throttled`.
                 tracing::warn!(
                     event = "throttle_cleared",
                     cause = cause.as_str(),

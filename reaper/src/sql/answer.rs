@@ -7,7 +7,7 @@ use crate::sql::query::Text;
 
 /// The result of [`super::PassSql::count`].
 pub(crate) struct Counted {
-    /// Rows that are due, may be deleted, and are not due by an earlier pass.
+    /// Rows that are due, may be deleted, and are not due in an earlier pass.
     pub(crate) fresh: u64,
     /// Rows that are due and may be deleted.
     pub(crate) all: u64,
@@ -55,7 +55,7 @@ impl Locked {
 }
 
 /// Reads the cursor from the result of [`super::PassSql::probe`].
-pub(crate) fn mark(row: &Row) -> Cursor {
+pub(crate) fn cursor(row: &Row) -> Cursor {
     (0..row.len()).map(|column| Text(row.get(column))).collect()
 }
 

@@ -53,7 +53,7 @@ impl PassSql {
     }
 
     /// Finds the newest due time of the rows that may be deleted, among the last `*cap` due rows,
-    /// in seconds since 1970. Returns one row with NULL if there is none.
+    /// in seconds since 1970. Returns one row, which contains NULL if there is no such row.
     pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.condition(&mut query);
@@ -79,8 +79,8 @@ impl PassSql {
         query
     }
 
-    /// Counts the rows in about `percent` of a table's blocks, and how many of them are due by this
-    /// reason or an earlier one and may be deleted.
+    /// Counts the rows in about `percent` of a table's blocks, and how many of them are due for
+    /// this reason or an earlier one and may be deleted.
     pub(crate) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
@@ -110,10 +110,11 @@ impl PassSql {
 
 impl Only {
     /// Returns a query for `results`, which are aggregates over `columns` of the rows `t` in `from`
-    /// and over `free`: whether a row is `wanted` and may be deleted.
+    /// and over the column `free`, which is whether a row is `wanted` and may be deleted.
     ///
-    /// Each group is decided once, however many of its rows were found. A decision for each row
-    /// would take a number of lookups that is quadratic in the size of the group.
+    /// The query decides only once for each group whether its rows may be deleted, no matter how
+    /// many rows of the group were found. If it decided for each row, the number of lookups would
+    /// be quadratic in the size of the group.
     fn looked_at<'a>(
         &'a self,
         results: &str,

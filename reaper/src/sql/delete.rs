@@ -11,12 +11,13 @@
 //! 1. [`PassSql::lock`] locks the rows that appear to be deletable and all other rows of their
 //!    groups, and skips locked rows.
 //! 2. [`PassSql::delete`] then has a newer snapshot. It deletes the rows that may be deleted
-//!    according to this snapshot and that this transaction has locked, together with every other
-//!    row of their groups: `xmax` is the ID of this transaction.
+//!    according to this snapshot, if this transaction has locked these rows and all other rows of
+//!    their groups. A row is locked by this transaction if its `xmax` is the ID of the transaction.
 //!
 //! A transaction that changes a row of a group afterwards waits for the lock and then finds the row
-//! deleted. A row that was inserted but not committed is not visible; a foreign key to the deleted
-//! row closes that gap, because its check waits for the lock, too.
+//! deleted. A row that was inserted into a group but not yet committed is not visible. If the row
+//! has a foreign key to a row that is deleted, the check of the foreign key waits for the lock,
+//! too.
 
 use std::fmt::Write as _;
 
@@ -26,9 +27,9 @@ use crate::sql::operator::{EQ, GT, LE, LT, NE};
 use crate::sql::query::{Query, Text};
 use crate::target::Order;
 
-/// The maximum number of rows that are locked for their groups in one chunk, and the size from
-/// which on a group is decided under a table lock instead. Each row lock is written to the WAL: one
-/// family of 300,000 rows took 32.5 MB.
+/// The maximum number of rows that are locked for their groups in one chunk. A group with more rows
+/// is decided under a table lock instead, because each row lock is written to the WAL: the locks of
+/// one family of 300,000 rows took 32.5 MB.
 const GROUP_LOCK_ROWS: i64 = 10_000;
 
 /// The condition that this transaction has locked `t`.
@@ -48,8 +49,8 @@ impl PassSql {
     /// used after [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large
     /// for it.
     ///
-    /// The statement raises an error on any server process other than `*pid`, the one that holds
-    /// the lock. So nothing is deleted if a pooler has switched to another server process.
+    /// The statement raises an error in any server process other than `*pid`, which holds the lock.
+    /// So nothing is deleted if a pooler has switched to another server process.
     pub(crate) fn delete<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -98,8 +99,8 @@ impl PassSql {
         query
     }
 
-    /// Returns the lock strategies that apply to this pass.
-    pub(crate) fn manners(&self) -> &'static [LockWait] {
+    /// Returns the ways of treating locked rows that this pass may use.
+    pub(crate) fn lock_waits(&self) -> &'static [LockWait] {
         match &self.only {
             None => &[LockWait::SkipLocked, LockWait::Wait],
             Some(Only { group: None, .. }) => &[LockWait::Locked],
@@ -111,8 +112,8 @@ impl PassSql {
     /// is left, the parents are deleted, too.
     ///
     /// The statement waits for locked children, as the parent's own cascade or foreign key check
-    /// would. The lock in the lateral subquery also keeps it an index lookup on the child table for
-    /// each parent.
+    /// would. Because of the lock, the lateral subquery is also executed as an index lookup on the
+    /// child table for each parent.
     fn delete_with_children(
         &self,
         groups: Option<String>,
@@ -197,11 +198,11 @@ impl PassSql {
         let looks_whole = only.is_whole(group, "SELECT p.of_group AS of_row", None, &mut query);
         let (is_in, limit) =
             (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
-        // The number of groups is limited to the number of rows: if blocks are full of due rows,
-        // the remaining groups follow in a later chunk. The key range is nevertheless read as a
-        // whole, behind an optimization fence of a CTE and OFFSET 0. Otherwise, for a few groups or
-        // to have them sorted, the planner would scan an index on the groups instead of the key
-        // range.
+        // The number of groups is limited to the maximum number of rows: if blocks are full of due
+        // rows, the remaining groups follow in a later chunk. The key range is nevertheless read as
+        // a whole, because the CTE and OFFSET 0 are an optimization fence. Without the fence, the
+        // planner could scan an index on the group column instead of the key range, to find a few
+        // groups or to read them in order.
         let most = format!("{}::pg_catalog.int8", query.bind(most));
         let size = format!(
             "(SELECT FROM {whole} t WHERE {} LIMIT {})",
@@ -261,7 +262,8 @@ impl PassSql {
         (Some(groups), Some(decided))
     }
 
-    /// Decides about each group in the key range once, however many of its rows are in the range.
+    /// Decides only once for each group in the key range, no matter how many of its rows are in the
+    /// range.
     fn decided_by_group<'a>(
         &'a self,
         only: &'a Only,

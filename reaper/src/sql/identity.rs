@@ -1,10 +1,11 @@
 //! Verifies that the tables that a statement names are still those that were examined.
 //!
-//! Statements refer to tables by name, and during a run, a name can come to refer to another table:
-//! through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk is one
-//! transaction that first locks its tables, which keeps other sessions from renaming or altering
-//! them, and then verifies that these are the tables, columns and partitions that were found when
-//! the run began. If they are not, the statement raises an error, and the chunk is rolled back.
+//! Statements refer to tables by name, and during a run, a name can start to refer to another
+//! table: through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk
+//! is one transaction that first locks its tables, which keeps other sessions from renaming or
+//! altering them, and then verifies that these are the tables, columns and partitions that were
+//! found when the run began. If they are not, the statement raises an error, and the chunk is
+//! rolled back.
 
 use std::fmt::Write as _;
 
@@ -24,8 +25,8 @@ pub(crate) struct Identity {
     pub(crate) path: Vec<u32>,
 }
 
-/// The beginning of the error that a delete statement raises if it runs in another server process
-/// than the one that it was made for.
+/// The beginning of the error that a delete statement raises if it runs in a server process other
+/// than the one that holds the lock.
 pub(crate) const NOT_OURS: &str =
     "session-reaper: not the server process that holds its lock, but ";
 
@@ -63,7 +64,7 @@ impl Changed {
 }
 
 impl Identity {
-    /// Returns the identity of a table of which only the name is verified.
+    /// Returns an identity of which only the name of the table is verified.
     pub(crate) fn of_name(oid: u32, table: TableName) -> Self {
         Self { oid, table, columns: Vec::new(), path: vec![oid] }
     }

@@ -15,17 +15,18 @@ pub(crate) trait Value: ToSql + Sync {
 /// A value of any type in PostgreSQL's text format, which is exact for every type and includes
 /// `infinity`.
 ///
-/// It is sent in text format for a parameter of the column's own type. A parameter of type `text`
-/// with a cast in the statement would also work, but PostgreSQL does not always evaluate such a
-/// cast once before it reads the rows: in heap order, the cast was evaluated for each row and took
-/// 0.8 of 2.4 µs.
+/// The value is sent in text format, for a parameter that has the type of the column. A parameter
+/// of type `text` with a cast in the statement would also work, but PostgreSQL does not always
+/// evaluate such a cast once before it reads the rows: in heap order, the cast was evaluated for
+/// each row and took 0.8 µs of the 2.4 µs per row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) String);
 
 /// How the values of a statement are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
-    /// As parameters. The statement is prepared once, and a value cannot change its meaning.
+    /// As parameters. The statement is prepared once, and a value cannot change the meaning of the
+    /// statement.
     Bound,
     /// As literals in the statement, so that it can be explained, read, and pasted into psql.
     Written,
@@ -79,7 +80,7 @@ impl ToSql for Text {
 }
 
 impl Value for Text {
-    /// The literal has the same meaning for every value of `standard_conforming_strings`.
+    /// The literal has the same meaning with every setting of `standard_conforming_strings`.
     fn literal(&self) -> String {
         let quoted = self.0.replace('\'', "''");
         if quoted.contains('\\') {

@@ -1,5 +1,5 @@
-//! The transaction of a chunk: it first locks the tables and verifies that they are the ones that
-//! were examined.
+//! The transaction of a chunk, which first locks the tables and verifies that they are the ones
+//! that were examined.
 
 use super::{Only, PassSql};
 use crate::sql::identity::verify;
@@ -14,13 +14,14 @@ const TABLE_LOCK_WAIT: &str = "50ms";
 pub(crate) struct Around {
     /// Begins the transaction and locks the tables from which rows are deleted.
     pub(crate) begin: String,
-    /// Does the same for a group that is too large to be locked row by row: no other transaction
-    /// can then write to the table or lock its rows.
+    /// Begins the transaction for a group that is too large to be locked row by row, and also locks
+    /// the table of the group, so that no other transaction can write to the table or lock its
+    /// rows.
     pub(crate) begin_exclusive: Option<String>,
     /// Raises an error if the tables are not the ones that were examined.
     pub(crate) verify: String,
-    /// Does the same for the tables that determine whether rows of other tables may be deleted. The
-    /// statement that reads these tables locks them.
+    /// Raises the same error for the tables that determine whether rows of other tables may be
+    /// deleted. The statement that reads these tables has locked them.
     pub(crate) verify_after: Option<String>,
 }
 

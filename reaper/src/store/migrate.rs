@@ -1,7 +1,8 @@
 //! The embedded migrations of the reaper's two tables, and a runner for them.
 //!
-//! The runner uses the folders, the table of versions and the lock of Diesel's migrations, so that
-//! Diesel CLI, `auth-api migrate` and earlier versions of session-reaper work on the same database.
+//! The runner uses the same folders and the same table of versions as Diesel, and the same lock as
+//! `auth-api migrate`, so that Diesel CLI, `auth-api migrate` and earlier versions of
+//! session-reaper work on the same database.
 
 use pg::connect::ConnectOptions;
 pub use pg::migration_lock::MigrateError;
@@ -37,7 +38,7 @@ macro_rules! migrations {
 pub const MIGRATIONS: &[Migration<'static>] = migrations!["2001_runs_and_state"];
 
 impl Migration<'_> {
-    /// Returns the version, as the table of versions contains it.
+    /// Returns the version in the format of the table of versions.
     #[must_use]
     pub fn version(&self) -> String {
         let version = self.name.split_once('_').map_or(self.name, |(version, _)| version);

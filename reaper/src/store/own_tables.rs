@@ -1,14 +1,14 @@
 //! The reaper's own tables: their names and owners.
 //!
 //! A trigger or a policy on a table runs with the privileges of the role that writes to the table.
-//! A role that can create tables in a schema of the search path could create a `reaper_runs` there.
-//! Therefore, no statement uses such a table before its owner is known.
+//! A role that can create tables in a schema of the search path could create a table `reaper_runs`
+//! there. Therefore, the owner of such a table is checked before any statement uses the table.
 
 use pg::trusted_tables::{ForeignTable, find};
 use tokio_postgres::{Client, Error};
 
 /// A name that no table has, because only a superuser could create a table in `pg_catalog`. A
-/// statement with this name fails like one with any other missing table.
+/// statement that uses this name fails as it would for any other missing table.
 const NO_RUNS: &str = "pg_catalog.reaper_runs";
 const NO_STATE: &str = "pg_catalog.reaper_state";
 

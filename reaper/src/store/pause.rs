@@ -1,5 +1,5 @@
 //! The pause, during which no reaper of this database deletes anything. It is stored in
-//! `reaper_state`, so that all reapers follow it.
+//! `reaper_state`, so that all reapers observe the pause.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub enum PauseLookup {
     None,
     /// A pause is set.
     Pause(Pause),
-    /// The value was not written by the reaper; contains the error.
+    /// The value cannot be parsed, so it was not written by the reaper. Contains the error.
     Unreadable(String),
 }
 
@@ -55,7 +55,7 @@ pub async fn get(client: &Client, own: &OwnTables) -> Result<PauseLookup, Error>
     })
 }
 
-/// Sets a pause of this length from now on, which replaces any other.
+/// Sets a pause that starts now and has this length. The new pause replaces any other.
 pub async fn set(
     client: &Client,
     own: &OwnTables,

@@ -178,7 +178,7 @@ pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
 }
 
 /// Releases the lock and resets the settings that [`hold`] made.
-pub async fn let_go(client: &Client, id: RunId) -> Result<(), Error> {
+pub async fn release(client: &Client, id: RunId) -> Result<(), Error> {
     let (class, key) = (ALIVE, id.lock_key());
     let together = format!(
         "SELECT pg_catalog.pg_advisory_unlock({class}, {key});

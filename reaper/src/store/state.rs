@@ -1,5 +1,5 @@
-//! State that all reapers of a database share, as key-value pairs. Like the run history, it is
-//! optional: if the table does not exist, see [`crate::store::runs::is_absent`].
+//! State that all reapers of a database share, as key-value pairs. Like the run history, the table
+//! is optional: [`crate::store::runs::is_absent`] detects that it does not exist.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -33,8 +33,8 @@ pub async fn remove(client: &Client, own: &OwnTables, key: &str) -> Result<(), E
     client.execute(&sql, &[&key]).await.map(drop)
 }
 
-/// Returns the keys that begin with `prefix`, in order, with their values and the times when they
-/// were last set; at most `count`.
+/// Returns at most `count` keys that begin with `prefix`, in order, with their values and the times
+/// when they were last set.
 pub async fn all(
     client: &Client,
     own: &OwnTables,
@@ -49,8 +49,8 @@ pub async fn all(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
-/// Deletes the keys that begin with `prefix` and whose value's member `time` is more than a day
-/// ago. Returns their number.
+/// Deletes the keys that begin with `prefix` and whose value has a member `time` that is more than
+/// a day in the past. Returns the number of deleted keys.
 pub async fn forget_old(
     client: &Client,
     own: &OwnTables,

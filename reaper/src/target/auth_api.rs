@@ -21,8 +21,8 @@ pub struct NotAuthApi {
     missing: Vec<String>,
 }
 
-/// auth-api's tables: the name on the `search_path` and the oid of each, as of the check of the
-/// structure.
+/// The names of auth-api's tables on the `search_path` and their oids, as the check of the
+/// structure found them.
 #[derive(Clone, Debug)]
 pub(crate) struct Proof {
     tables: Vec<(String, u32)>,

@@ -1,5 +1,6 @@
--- Returns the tables of auth-api as found on the search_path, and what each table lacks of auth-api's structure. The check
--- uses the structure and not the versions of migrations, so that an older reaper works with a newer auth-api.
+-- Returns the tables of auth-api as found on the search_path, and the parts of auth-api's structure
+-- that each table lacks. The check uses the structure and not the versions of migrations, so that
+-- an older reaper works with a newer auth-api.
 --
 -- Functions, types and operators are named with their schema, and operands have the exact types of the operator, so that a
 -- role that may create objects in a schema of the path cannot replace them.
@@ -48,7 +49,8 @@ SELECT t.name, t.oid, ARRAY (
         WHERE f.conrelid OPERATOR(pg_catalog.=) t.oid
             AND f.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char")
     UNION ALL
-    -- No foreign key ties it to the others: its key does, and the schema that one `auth-api migrate` puts them all in.
+    -- This table has no foreign key to the other tables. It is recognized by its key and its
+    -- schema: `auth-api migrate` creates all tables in one schema.
     SELECT 'consumed_challenges is not keyed by nonce_hash, in the schema of sessions'
     WHERE t.name OPERATOR(pg_catalog.=) 'consumed_challenges'::pg_catalog.text AND t.oid IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_constraint AS p

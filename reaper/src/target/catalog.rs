@@ -1,5 +1,5 @@
 //! Finds a target's table and its partitions, their keys, and the types of the columns that a
-//! watermark consists of.
+//! cursor consists of.
 
 use pg::error_text::chain;
 use tokio_postgres::error::SqlState;
@@ -17,11 +17,11 @@ use crate::target::nearest::nearest;
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: Ident,
-    /// The type without domains, as `format_type` names it. It is for messages, and for code that
-    /// depends on the kind of time.
+    /// The type without domains, as `format_type` names it. It is used in messages, and in code
+    /// that depends on the kind of time.
     pub(crate) sql_type: String,
-    /// The same type for a cast: quoted, with its schema, without a type modifier. A cast to
-    /// `timestamp(0)` would round a watermark, and the rows behind it would be missed.
+    /// The same type for a cast: quoted, with its schema, and without a type modifier. A cast to
+    /// `timestamp(0)` would round a cursor, and the pass would miss rows.
     pub(crate) cast: String,
     /// The equality operator of the type. `None` for a type without one, such as `json`.
     pub(crate) equals: Option<Operator>,
@@ -31,7 +31,7 @@ pub(crate) struct Column {
 /// in several tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Located {
-    /// The oid that the advisory lock is taken on.
+    /// The oid of the table, which identifies the advisory lock of the target.
     pub(crate) oid: u32,
     /// The name with its schema, like all names here, so that it is independent of the search path.
     pub(crate) table: TableName,
@@ -55,8 +55,8 @@ pub(crate) struct Leaf {
     pub(crate) oid: u32,
     /// The name with its schema.
     pub(crate) table: TableName,
-    /// The columns of a unique key without nulls. Empty if the table has no such key whose types
-    /// have only built-in operators of PostgreSQL.
+    /// The columns of a unique key without nulls. Empty if the table has no such key, or if a type
+    /// in the key has operators outside `pg_catalog`.
     pub(crate) key: Vec<Column>,
     pub(crate) identity: Identity,
 }
@@ -89,7 +89,7 @@ pub(crate) enum TableLookup {
 /// The connections on which a target is looked up.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup<'a> {
-    /// A connection on the configured search path, which has no other user during the lookup.
+    /// A connection on the configured search path, which nothing else uses during the lookup.
     pub(crate) configured: &'a Client,
     /// A connection for the catalog, on any search path.
     pub(crate) catalog: &'a Client,
@@ -109,7 +109,7 @@ const LOCATE: &str = include_str!("catalog/locate.sql");
 /// Returns the columns of a table, with the type without domains and its equality operator.
 ///
 /// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations,
-/// arrays, ranges and composite types, in whichever schema the types are. For the type of an
+/// arrays, ranges and composite types, whatever the schema of the type is. For the type of an
 /// extension, the operators are those of its default operator class.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 

@@ -2,11 +2,11 @@
 //! statements contain only the resulting text.
 //!
 //! In a transaction that is rolled back, a temporary view with the condition is created on the
-//! configured search path, where the names in it have the same meaning as in the application. The
-//! server then writes the view out with only `pg_catalog` on the search path. The result is a
-//! closed expression: names have their schemas, columns have their alias, and a text such as `true)
-//! GROUP BY (t.id` is detected. Operators and functions get their schema as well, and the result is
-//! parsed once more to verify that it has the same meaning.
+//! configured search path, where the names in the condition have the same meaning as in the
+//! application. The server then writes the view out with only `pg_catalog` on the search path. The
+//! result is a closed expression: names have their schemas, columns have their alias, and a text
+//! such as `true) GROUP BY (t.id` is detected. Operators and functions get their schema as well,
+//! and the result is parsed once more to verify that it has the same meaning.
 //!
 //! The condition is not evaluated here: creating a view only parses it.
 
@@ -32,8 +32,8 @@ const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
 
-/// A second relation in FROM, with which every version of PostgreSQL writes columns with their
-/// alias.
+/// A second relation in FROM. With two relations, every version of PostgreSQL writes columns with
+/// their alias.
 const SECOND_RELATION: &str = "(SELECT) AS session_reaper_beside";
 
 /// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration
@@ -131,8 +131,8 @@ impl ResolvedCondition {
     }
 }
 
-/// Resolves `condition` for a row of `table`, whose oid is `oid`. `client` must be on the
-/// configured search path and have no other user meanwhile.
+/// Resolves `condition` for a row of `table`, whose oid is `oid`. `client` must use the configured
+/// search path, and nothing else may use it in the meantime.
 pub(crate) async fn resolve(
     client: &Client,
     table: &TableName,
@@ -182,7 +182,8 @@ async fn read(
     };
     let needed = needed(client, CONFIGURED, oid).await?;
     let columns = columns(client, CONFIGURED).await?;
-    // Some expressions do not allow a schema everywhere.
+    // Also try the text without the added schemas, because some expressions do not allow a schema
+    // everywhere.
     for again in [qualified(sql), sql.to_owned()] {
         client.batch_execute("SAVEPOINT again").await?;
         match client.query_typed(&view(WRITTEN, &format!(" WHERE (\n{again}\n)")), &[]).await {

@@ -17,8 +17,8 @@ pub(crate) struct Due {
     /// The beginning of the year 2000 in the type of the column. Rows with an earlier time are not
     /// due. `None` if the target treats them as due.
     pub(crate) floor: Option<Text>,
-    /// Wall-clock times before the cutoff that are not past, because clocks skipped them when they
-    /// were just set forward. The range includes its start and excludes its end.
+    /// Wall-clock times before the cutoff that are not past, because the clocks were just set
+    /// forward and skipped these times. The range includes its start and excludes its end.
     pub(crate) skipped: Option<(Text, Text)>,
     pub(crate) counts: Counts,
 }
@@ -63,7 +63,7 @@ impl Due {
         let mut skipped = None;
         let (cutoff, counts) = match sql_type {
             "timestamp with time zone" => {
-                // To the microsecond, the resolution of PostgreSQL.
+                // Times are exact to the microsecond, which is the resolution of PostgreSQL.
                 of_integers().map_or(
                     Ok((cutoff.to_rfc3339_opts(SecondsFormat::Micros, true), Counts::Instant)),
                     Err,
@@ -115,7 +115,7 @@ impl Due {
     }
 }
 
-/// Returns the beginning of the year 2000. No application writes an earlier time as an actual time.
+/// Returns the beginning of the year 2000. No application stores an earlier time as an actual time.
 fn floor(sql_type: &str, counts: &Counts) -> String {
     const SECONDS: i64 = 946_684_800;
     match counts {

@@ -12,9 +12,9 @@ pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
         PauseLookup::Pause(pause) => {
             let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
             match (pause.why, pause.by) {
-                (Some(why), Some(by)) => format!("paused until {until} from {by}: {why}"),
+                (Some(why), Some(by)) => format!("paused until {until} (set by {by}): {why}"),
                 (Some(why), None) => format!("paused until {until}: {why}"),
-                (None, Some(by)) => format!("paused until {until} from {by}"),
+                (None, Some(by)) => format!("paused until {until} (set by {by})"),
                 (None, None) => format!("paused until {until}"),
             }
         }
@@ -24,6 +24,7 @@ pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
             )
         }
     };
-    // The text was written by a role that may write the table, so control characters are escaped.
+    // Any role that may write to the table could have written the text, so control characters are
+    // escaped.
     Some(ThrottleReason::new(ThrottleCause::Pause, escaped(&why)))
 }

@@ -5,9 +5,8 @@
 //! which WAL was written does change. Therefore each check records this position, and a replica
 //! that has not yet replayed a recorded position is behind by at least the time since that check.
 //!
-//! The lag relative to positions before the first check is unknown. Therefore each replica must
-//! once have replayed everything that was written before the run, before the first chunk is
-//! deleted.
+//! The lag relative to positions before the first check is unknown. Therefore, the first chunk is
+//! not deleted until each replica has replayed everything that was written before the run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,13 +17,14 @@ use super::{ReplicaLimit, ThrottleCause, ThrottleReason, answer};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::observe::Observer;
 
-/// The maximum number of recorded positions. Beyond it, every other position is dropped: the lag of
-/// a replica that is far behind is then known to within a few percent.
+/// The maximum number of recorded positions. When the maximum is reached, every other position is
+/// dropped. The lag of a replica that is far behind is then known only to within a few percent.
 const REMEMBERED: usize = 1_024;
 
-/// Selects physical replicas that replay WAL, and logical ones by their names. A base backup has
-/// another state, and a process that only receives WAL (`pg_receivewal`) replays nothing. For a
-/// role without the privilege, all columns except pid and name are NULL.
+/// Selects physical replicas that replay WAL, and logical ones by their names. A base backup has a
+/// different state, and a process that only receives WAL (`pg_receivewal`) replays nothing. For a
+/// role without the privilege `pg_read_all_stats`, all columns except the pid and the name are
+/// NULL.
 const REPLICAS: &str =
     "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
            r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),
@@ -44,7 +44,7 @@ pub(super) struct Replicas {
     positions: Positions,
     /// The process IDs of the WAL senders of replicas that have replayed everything that was
     /// written before the first check. Names do not identify replicas, because by default all
-    /// replicas have the same one.
+    /// replicas have the same name.
     proven: BTreeSet<i32>,
     hidden: bool,
 }
@@ -55,7 +55,7 @@ impl Replicas {
         self.hidden
     }
 
-    pub(super) async fn look(
+    pub(super) async fn check(
         &mut self,
         auxiliary: &AuxiliaryConnection,
         limit: &ReplicaLimit,

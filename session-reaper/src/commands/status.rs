@@ -118,7 +118,7 @@ async fn read_status(
 ) -> Result<Status, ConnectError> {
     let seen = shared(sweep, last).await?;
     if backlog.counted.is_none_or(|counted| counted.elapsed() >= RECOUNT) {
-        match sweep.standings().await {
+        match sweep.backlog_snapshots().await {
             Ok(snapshots) => (backlog.snapshots, backlog.note) = (snapshots, None),
             // The shared tables are also shown without a configuration.
             Err(error @ SweepError::NotAuthApi(_)) => {

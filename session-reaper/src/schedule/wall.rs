@@ -193,7 +193,9 @@ fn weekday_rules(field: &str) -> Vec<DayRule> {
             };
             weekdays.map(rule).collect()
         }
-        None => values(item, 0, 7).into_iter().map(weekday).map(DayRule::Weekday).collect::<Vec<_>>(),
+        None => {
+            values(item, 0, 7).into_iter().map(weekday).map(DayRule::Weekday).collect::<Vec<_>>()
+        }
     });
     rules.collect()
 }

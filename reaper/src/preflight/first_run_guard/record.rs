@@ -1,7 +1,7 @@
 //! The record of earlier runs on a target, which the guards keep in `reaper_state`.
 //!
-//! The key includes everything that decides which rows are deleted, so that a confirmation applies
-//! only to exactly that.
+//! The key includes everything that determines which rows are deleted. If any of it changes, a
+//! confirmation no longer applies.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,8 @@ use crate::target::{Ancient, Target};
 /// The number of runs whose shares are kept.
 pub(super) const RUNS: usize = 3;
 
-/// The share of a table from which a run counts as having deleted much of it.
+/// The every-run guard applies only if each of the last runs deleted less than this share of the
+/// table.
 const HALF: f64 = 0.5;
 
 /// The record of earlier runs on a target.
@@ -36,7 +37,7 @@ struct Record {
     worked: bool,
     /// Whether an operator has confirmed that nearly all of the table may be deleted.
     confirmed: bool,
-    /// The fraction of the table that each of the last complete runs deleted, the latest last.
+    /// The fraction of the table that each of the last complete runs deleted, oldest run first.
     shares: Vec<f64>,
 }
 
@@ -66,8 +67,8 @@ impl Guard {
         first_run_guard
     }
 
-    /// Returns whether no run has deleted rows and no operator has confirmed that nearly all may be
-    /// deleted.
+    /// Returns whether no run has deleted rows and no operator has confirmed that nearly all rows
+    /// may be deleted.
     pub(crate) fn is_first(&self) -> bool {
         !self.record.worked && !self.record.confirmed
     }
@@ -78,8 +79,8 @@ impl Guard {
             && self.record.shares.iter().all(|table_share| *table_share < HALF)
     }
 
-    /// Records a confirmation. If `unusual`, the every-run guard would skip the target, and the
-    /// recorded shares are cleared so that this guard starts over.
+    /// Records a confirmation. If `unusual` is `true`, the every-run guard would have skipped the
+    /// target; the recorded shares are then cleared, so that this guard starts over.
     pub(crate) async fn confirm(&mut self, auxiliary: &AuxiliaryConnection, unusual: bool) {
         let mut record = Record { confirmed: true, ..self.record.clone() };
         if unusual {
@@ -90,7 +91,7 @@ impl Guard {
 
     /// Records the result of a run. `table_share` is the fraction of the table that the run
     /// deleted, if the run was complete and the fraction is known.
-    pub(crate) async fn has_worked(
+    pub(crate) async fn finish(
         &mut self,
         auxiliary: &AuxiliaryConnection,
         deleted: bool,
@@ -143,8 +144,9 @@ async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String;
     Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
 }
 
-/// Returns the key of a target, which includes a hash of everything that decides which rows are
-/// deleted. A condition may be longer than an index entry can be, so the key does not contain it.
+/// Returns the key of a target, which includes a hash of everything that determines which rows are
+/// deleted. The key does not contain the condition itself, because a condition may be longer than
+/// an index entry can be.
 fn key(target: &Target, table: &[String; 2]) -> String {
     let reasons: Vec<_> = target
         .reasons

@@ -1,9 +1,9 @@
 //! Adds the schema of operators, functions and types to an expression that PostgreSQL wrote out
 //! with only `pg_catalog` on the search path.
 //!
-//! Without their schema, they would be looked up on the configured search path each time a
-//! statement is parsed, and an operator that another role creates meanwhile for exactly these types
-//! would take precedence over a polymorphic one of PostgreSQL. PostgreSQL writes every operator
+//! Without a schema, these names would be looked up on the configured search path each time a
+//! statement is parsed. If another role then created an operator for exactly these types, it would
+//! take precedence over a polymorphic operator of PostgreSQL. PostgreSQL writes every operator
 //! expression in parentheses of its own, so precedence does not matter. The caller has PostgreSQL
 //! parse the result again, which detects any token that this module misinterprets.
 
