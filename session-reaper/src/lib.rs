@@ -26,7 +26,6 @@
 //!   metrics of a single run, [`telemetry`] sets up logs and spans, [`bar`] draws the progress bar,
 //!   and [`summary`] formats the output of `run`.
 
-pub mod bar;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -37,11 +36,11 @@ pub mod metrics;
 pub mod notify;
 pub mod observer;
 pub mod ops;
+pub mod output;
 pub mod recent_runs;
 pub mod registration;
 pub mod schedule;
 pub mod signals;
 pub mod status;
-pub mod summary;
 pub mod telemetry;
 mod watchdog;

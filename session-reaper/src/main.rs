@@ -12,8 +12,9 @@ use session_reaper::config::{
     CheckConfig, DaemonConfig, DiscoverConfig, InitConfig, MigrateConfig, PauseConfig, PlanConfig,
     ResumeConfig, RunConfig, StatusConfig, command_line,
 };
+use session_reaper::output::progress_bar;
 use session_reaper::signals::stop_on_signals;
-use session_reaper::{bar, commands, telemetry};
+use session_reaper::{commands, telemetry};
 
 /// Runs on two worker threads: one for the deletion loop and one for everything else.
 #[tokio::main(worker_threads = 2)]
@@ -110,7 +111,7 @@ async fn command(cli: Cli) -> Exit {
         },
         Command::Run(options) => match (RunConfig::read(&options), stop_on_signals()) {
             (Ok(config), Ok(stop)) => {
-                let bar = bar::new();
+                let bar = progress_bar::new();
                 let spans =
                     telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
                 commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop)

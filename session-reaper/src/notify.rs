@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use crate::ops::Live;
-use crate::summary::grouped;
+use crate::output::table::grouped;
 use crate::watchdog;
 use reaper::Stop;
 use reaper::{LONGEST_REST, Progress, StatementBounds};

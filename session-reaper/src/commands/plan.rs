@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::print;
 use crate::config::Output;
-use crate::summary::{columns, grouped, time};
+use crate::output::table::{columns, grouped, time};
 use reaper::Exit;
 use reaper::{Plan, PlannedReason, PlannedTarget, Sweep};
 

@@ -7,11 +7,11 @@ use reaper::runs::{Outcome, Trigger};
 use tokio::sync::watch;
 
 use super::print;
-use crate::bar;
 use crate::config::Output;
 use crate::export::Exports;
 use crate::metrics;
-use crate::summary;
+use crate::output::progress_bar;
+use crate::output::summary;
 use crate::telemetry::Spans;
 use reaper::Exit;
 use reaper::Stop;
@@ -29,7 +29,7 @@ pub async fn run(
     let measured = exports.measure(sweep);
     let began = Instant::now();
     let (sender, progress) = watch::channel(Progress::default());
-    let shown = tokio::spawn(bar::follow(bar, progress));
+    let shown = tokio::spawn(progress_bar::follow(bar, progress));
     let finished = sweep.run(Trigger::Manual, stop, &sender).await;
     drop(sender);
     // Clear the progress bar before printing anything else.

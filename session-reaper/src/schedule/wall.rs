@@ -214,12 +214,12 @@ fn weekday(day: u32) -> Weekday {
 }
 
 /// Returns the values of a validated item: `*`, a value or a range, which may have a step.
-fn values(item: &str, least: u32, most: u32) -> Vec<u32> {
+fn values(item: &str, min: u32, max: u32) -> Vec<u32> {
     let (range, step) = item.split_once('/').unwrap_or((item, "1"));
     let (first, last) = match range.split_once('-') {
-        Some((first, last)) => (first.parse().unwrap_or(least), last.parse().unwrap_or(most)),
-        None if range == "*" => (least, most),
-        None => range.parse().map_or((least, most), |value| (value, value)),
+        Some((first, last)) => (first.parse().unwrap_or(min), last.parse().unwrap_or(max)),
+        None if range == "*" => (min, max),
+        None => range.parse().map_or((min, max), |value| (value, value)),
     };
     (first..=last).step_by(step.parse().unwrap_or(1).max(1)).collect()
 }

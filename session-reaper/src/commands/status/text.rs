@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use pg::error_text::{escaped, is_hidden};
 
+use crate::output::table::{columns, grouped, time};
 use crate::status::{RunStatus, Status};
-use crate::summary::{columns, grouped, time};
 use reaper::BacklogSnapshot;
 
 /// Maximum line length. Longer lines are truncated; the JSON output is complete.

@@ -1,0 +1,5 @@
+//! The text output for people: tables, the summary of a run, and the progress bar.
+
+pub mod progress_bar;
+pub mod summary;
+pub(crate) mod table;
