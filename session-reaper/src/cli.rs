@@ -144,6 +144,17 @@ pub enum Command {
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin"
     )]
     Daemon(Daemon),
+    /// Show the settings of a daemon that are in effect, one per line
+    ///
+    /// Reads the same options, variables and files as daemon, and does not connect to the database.
+    /// Secrets are not shown. A retention is empty if its target is not enabled or if reaper.toml
+    /// defines the targets.
+    #[command(after_help = "Exit codes:\n  \
+                            0   Completed\n  \
+                            2   Invalid usage\n  \
+                            78  Invalid configuration\n\n\
+                            Example:\n  session-reaper config --duty-cycle 0.1 | grep -E 'DUTY|CHUNK'")]
+    Config(Daemon),
     /// Print a shell script that completes commands and options
     #[command(
         after_help = "Examples:\n  session-reaper completions bash > /etc/bash_completion.d/session-reaper\n  \

@@ -34,6 +34,7 @@ use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run
 use crate::export::Exports;
 use crate::telemetry::{LogConfig, SpanReceiver};
 use reaper::Sweep;
+pub use target_source::RETENTIONS;
 
 /// The preset that is used without a configuration file.
 const DEFAULT_PRESET: &str = "auth-api";

@@ -120,6 +120,13 @@ async fn command(cli: Cli) -> Exit {
             (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),
         },
+        Command::Config(options) => match DaemonConfig::read(&options) {
+            Ok(config) => {
+                commands::config::config(&config);
+                Exit::Done
+            }
+            Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
+        },
         Command::Daemon(options) => match (DaemonConfig::read(&options), stop_on_signals()) {
             (Ok(config), Ok(stop)) => {
                 let spans = telemetry::init_with_spans(

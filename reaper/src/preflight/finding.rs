@@ -25,7 +25,6 @@ pub enum Code {
     ReadOnly,
     OldServer,
     ForeignHistory,
-    OpenSchema,
     // The target.
     NoTable,
     Unfit,
@@ -53,6 +52,7 @@ pub enum Code {
     CascadeNotDue,
     DeleteTrigger,
     ForeignTrigger,
+    OpenSchema,
     AutovacuumOff,
     VacuumHeldBack,
     ReplicasHidden,

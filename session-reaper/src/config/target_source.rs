@@ -68,33 +68,19 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
     target_source
 }
 
-fn keeps(options: &RunOptions) -> [Keep<'_>; 4] {
-    [
-        Keep {
-            name: "KEEP_EXPIRED",
-            value: &options.keep_expired,
-            table: "sessions",
-            column: "expires_at",
-        },
-        Keep {
-            name: "KEEP_REVOKED",
-            value: &options.keep_revoked,
-            table: "sessions",
-            column: "revoked_at",
-        },
-        Keep {
-            name: "KEEP_CHALLENGES",
-            value: &options.keep_challenges,
-            table: "consumed_challenges",
-            column: "expires_at",
-        },
-        Keep {
-            name: "KEEP_ACCOUNTS",
-            value: &options.keep_accounts,
-            table: "accounts",
-            column: "last_login_at",
-        },
-    ]
+/// The variables that change the retention of built-in targets: name, table and column.
+pub const RETENTIONS: [(&str, &str, &str); 4] = [
+    ("KEEP_EXPIRED", "sessions", "expires_at"),
+    ("KEEP_REVOKED", "sessions", "revoked_at"),
+    ("KEEP_CHALLENGES", "consumed_challenges", "expires_at"),
+    ("KEEP_ACCOUNTS", "accounts", "last_login_at"),
+];
+
+fn keeps(options: &RunOptions) -> Vec<Keep<'_>> {
+    let RunOptions { keep_expired, keep_revoked, keep_challenges, keep_accounts, .. } = options;
+    let values = [keep_expired, keep_revoked, keep_challenges, keep_accounts];
+    let keep = |((name, table, column), value)| Keep { name, value, table, column };
+    RETENTIONS.into_iter().zip(values).map(keep).collect()
 }
 
 /// Returns the targets of the preset `auth-api`. Setting the retention of a table also enables its
