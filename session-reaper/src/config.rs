@@ -3,6 +3,7 @@
 
 mod command_line;
 mod common;
+mod defaults;
 mod exporting;
 mod file;
 mod location;
@@ -204,7 +205,8 @@ impl PauseConfig {
             most: 30 * 24 * HOUR,
             because: "due rows accumulate during a pause; to stop permanently, stop the reaper",
         };
-        let length = config_errors.duration("--for", options.length.as_ref(), HOUR, &length);
+        let length =
+            config_errors.duration("--for", options.length.as_ref(), defaults::PAUSE, &length);
         let why = given(options.why.as_ref()).map(str::to_owned);
         if why.as_ref().is_some_and(|why| why.contains(char::is_control)) {
             config_errors.add_unquoted("--why", "must be one line without control characters");
@@ -295,7 +297,6 @@ impl PlanConfig {
 impl StatusConfig {
     /// Parses the options, or returns every error in them.
     pub fn read(given: &Status) -> Result<Self, ConfigErrors> {
-        const LAST: i64 = 10;
         let mut config_errors = ConfigErrors::default();
         let log = log(&given.common, "warn", &mut config_errors);
         let output = output(&given.printing, &mut config_errors);
@@ -305,15 +306,15 @@ impl StatusConfig {
             because: "each refresh queries the database",
         };
         let watch = given.watch.as_ref();
-        let watch =
-            watch.map(|_| config_errors.duration("--watch", watch, Duration::from_secs(2), &range));
+        let watch = watch
+            .map(|_| config_errors.duration("--watch", watch, defaults::WATCH_INTERVAL, &range));
         let last = config_errors.whole(
             "--last",
             given.last.as_ref(),
             1..=1_000,
             "older runs are in the table reaper_runs",
         );
-        let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(LAST);
+        let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(defaults::LAST_RUNS);
         match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
             Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, last, watch, output, log }),
             _ => Err(config_errors),

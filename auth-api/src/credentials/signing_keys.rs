@@ -195,12 +195,10 @@ impl SigningKeys {
         Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
-    /// Returns how long a verifier may cache [`SigningKeys::jwks`]: half of the time for which a
-    /// key is published before it signs, and at most five minutes.
+    /// Returns for how long a key is published before it signs.
     #[must_use]
-    pub fn max_age(&self) -> Duration {
-        let half = (self.delay / 2).to_std().unwrap_or_default();
-        half.min(Duration::from_mins(5))
+    pub fn delay(&self) -> Duration {
+        self.delay.to_std().unwrap_or_default()
     }
 
     /// Returns the status of each key, oldest first. A key begins to sign when it has been

@@ -1,11 +1,16 @@
 //! GET /.well-known/jwks.json: the public keys that verify access tokens (RFC 7517).
 
+use std::time::Duration;
+
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 
 use crate::credentials::signing_keys::Jwks;
 use crate::http::api_spec;
 use crate::state::State;
+
+/// Maximum time for which verifiers may cache the keys.
+const MAX_AGE: Duration = Duration::from_mins(5);
 
 /// Retrieve the public keys
 ///
@@ -25,6 +30,8 @@ use crate::state::State;
 )]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
     let keys = state.access_tokens.keys();
-    let cache = format!("public, max-age={}", keys.max_age().as_secs());
+    // A cache never misses a key that signs.
+    let max_age = (keys.delay() / 2).min(MAX_AGE);
+    let cache = format!("public, max-age={}", max_age.as_secs());
     HttpResponse::Ok().insert_header((CACHE_CONTROL, cache)).json(keys.jwks(state.clock.now()))
 }

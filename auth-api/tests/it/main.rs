@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
+mod access_tokens;
 mod accounts;
 mod admin;
 mod admin_cli;
@@ -31,6 +32,7 @@ mod introspect;
 mod keys;
 mod limits;
 mod login;
+mod logout;
 mod metrics;
 mod networks;
 mod redis_acl;
@@ -41,7 +43,7 @@ mod reload;
 mod retries;
 mod secrecy;
 mod serve;
-mod session;
+mod session_limit;
 mod sessions;
 mod step_up;
 mod windows;

@@ -1,5 +1,5 @@
-//! Finds cascades that delete rows that a target keeps: rows of the target itself (through a
-//! self-reference or through several tables), or rows of another target.
+//! Finds cascades that delete many rows, and those that delete rows that a target keeps: rows of the
+//! target itself (through a self-reference or through several tables), or rows of another target.
 //!
 //! The database executes cascades itself. Cascades ignore `where`, `group` and the due time, and
 //! the rows that they delete are not counted.
@@ -10,6 +10,10 @@ use super::finding::{Code, Finding};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::Target;
 use crate::target::name::{Ident, TableName};
+
+/// A cascade is reported if a parent row has, on average, at least this many child rows. A chunk
+/// then deletes many times as many rows as it counts.
+const MANY_CHILDREN: u64 = 20;
 
 /// Returns a cascade that deletes rows of the tables `$2` when rows of the tables `$1` are deleted,
 /// directly or through other tables. A cascade to a partitioned table also leads to each of its
@@ -39,6 +43,23 @@ const LEADING_TO: &str = "
         AND EXISTS (SELECT FROM reached AS r WHERE r.oid OPERATOR(pg_catalog.=) k.confrelid)
         AND EXISTS (SELECT FROM wanted AS w WHERE w.oid OPERATOR(pg_catalog.=) k.conrelid)
     ORDER BY k.conparentid OPERATOR(pg_catalog.<>) 0, n.nspname, c.relname, k.conname LIMIT 1";
+
+/// Returns the finding for a cascade to `child`, which refers to `parent` with `columns`, if each
+/// row of `parent` has many rows of `child`: `each`, on average.
+pub(super) fn large(child: &str, columns: &str, parent: &str, each: u64) -> Option<Finding> {
+    (each >= MANY_CHILDREN).then(|| {
+        Finding::new(
+            Code::LargeCascade,
+            format!(
+                "{child} has about {each} rows for each row of {parent}, and the same statement deletes \
+                 them: a chunk deletes that many times as many rows"
+            ),
+            format!(
+                "delete these rows first: children = [{{ table = '{child}', column = '{columns}' }}]"
+            ),
+        )
+    })
+}
 
 /// Returns the finding for a cascade from the tables `from` back to the target's tables `own`.
 pub(super) async fn back_to_itself(

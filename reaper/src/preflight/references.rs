@@ -2,14 +2,11 @@
 
 use tokio_postgres::Error;
 
+use super::cascades;
 use super::finding::{Code, Finding};
 use super::table::estimated_rows;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::{Ident, TableName};
-
-/// A cascade is reported if a parent row has, on average, at least this many child rows. A chunk
-/// then deletes many times as many rows as it counts.
-const MANY_CHILDREN: u64 = 20;
 
 /// Returns every foreign key that a delete follows, once. For a partitioned table on either side,
 /// only the foreign key of the whole table is returned.
@@ -98,16 +95,9 @@ pub(super) async fn examine(
                 ));
                 let children = estimated_rows(row.get(10), row.get(11), row.get(12));
                 let parents = estimated_rows(row.get(13), row.get(14), row.get(15)).max(1);
-                if !deleted_first && children / parents >= MANY_CHILDREN {
-                    findings.push(Finding::new(
-                        Code::LargeCascade,
-                        format!(
-                            "{quoted} has about {} rows for each row of {parent}, and the same statement deletes \
-                             them: a chunk deletes that many times as many rows",
-                            children / parents
-                        ),
-                        format!("delete these rows first: children = [{{ table = '{quoted}', column = '{columns}' }}]"),
-                    ));
+                if !deleted_first {
+                    let each = children / parents;
+                    findings.extend(cascades::large(&quoted, &columns, &parent, each));
                 }
             }
             OnDelete::Clear => findings.push(Finding::plain(

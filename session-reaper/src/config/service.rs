@@ -6,6 +6,7 @@ use std::time::Duration;
 use hardening::ops_hosts::OpsHosts;
 
 use super::MINUTE;
+use super::defaults::{OPS_BIND, SCHEDULE, TIMEZONE};
 use super::run_options::{Consent, sweep};
 use super::values::{ConfigErrors, DurationRange, given};
 use crate::cli::Daemon;
@@ -13,12 +14,6 @@ use crate::clock;
 use crate::notify::Supervisor;
 use crate::schedule::Schedule;
 use reaper::Sweep;
-
-/// Every 15 minutes. A run without due rows takes a few milliseconds.
-const SCHEDULE: &str = "*/15 * * * *";
-
-const OPS_BIND: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9081);
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -76,7 +71,7 @@ fn ops_hosts(options: &Daemon, config_errors: &mut ConfigErrors) -> OpsHosts {
 }
 
 fn schedule(options: &Daemon, config_errors: &mut ConfigErrors) -> Option<Schedule> {
-    let zone = given(options.timezone.as_ref()).unwrap_or("UTC");
+    let zone = given(options.timezone.as_ref()).unwrap_or(TIMEZONE);
     let zone = zone.parse::<chrono_tz::Tz>().map_err(|_| {
         config_errors.add(
             "TIMEZONE",

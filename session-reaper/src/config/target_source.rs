@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
+use super::defaults::CONFIG;
 use super::file::floor;
 use super::values::{ConfigErrors, DurationRange, given};
 use super::{DEFAULT_PRESET, LONGEST_KEEP, presets, targets};
 use crate::cli::RunOptions;
 use reaper::defaults::KEEP_RUNS;
 use reaper::{Target, history};
-
-/// The default configuration file, in the working directory.
-const CONFIG: &str = "reaper.toml";
 
 /// The targets and where they come from.
 pub(super) struct TargetSource {
