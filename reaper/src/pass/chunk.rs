@@ -12,6 +12,7 @@ use crate::pass::{Attempt, Chunk, Next, Pass};
 use crate::report::spans;
 use crate::sql::query::Text;
 use crate::sql::{self, Counted, Cursor, KeyRange, LockWait, Locked};
+use crate::time::milliseconds;
 
 /// How long a chunk waits for a locked row. This is long enough for a short transaction to end, and
 /// short enough that transactions that wait for the chunk are not noticeably delayed.
@@ -49,11 +50,12 @@ impl Pass<'_, '_> {
     async fn take(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, DbError> {
         let began = Instant::now();
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
-        // The limit applies to each table: to the target and to each of its children.
+        // The limit applies to each table: to the target and to each of its children. The probe
+        // counts the rows of all tables, so only the budget must be divided.
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
         // A large group is evaluated again for each chunk, so fewer chunks are better.
         let rows = if self.large_group { self.most.rows() } else { rows };
-        let row_limit = (self.worker.budget.at_most(rows) / tables).max(1);
+        let row_limit = (self.worker.budget.at_most(u32::MAX) / tables).clamp(1, rows.max(1));
         self.set_lock_wait().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
             let most = match self.lock_wait() {
@@ -99,8 +101,9 @@ impl Pass<'_, '_> {
             self.pace.learn(blocks, work);
             gone + left
         } else if !self.sql.children.is_empty() {
-            // The pace is based on the rows of all tables together.
-            self.pace.learn(gone + left, work);
+            // The pace is based on the rows of all tables together, as the probe counts them.
+            let counted = reached.is_some() && !deleted.full;
+            self.pace.learn(if counted { u64::from(row_limit) } else { gone + left }, work);
             gone + left
         } else {
             let examined = if reached.is_some() { u64::from(row_limit) } else { gone + left };
@@ -108,6 +111,16 @@ impl Pass<'_, '_> {
             examined
         };
         self.worker.rest = self.pace.rest(work);
+        if self.pace.is_slow_at_the_floor() {
+            tracing::warn!(
+                event = "chunk_at_minimum",
+                target_table = self.target,
+                reason = self.reason,
+                rows = self.pace.size(),
+                elapsed_ms = milliseconds(elapsed),
+                "chunks of the minimum size take longer than CHUNK_TIME"
+            );
+        }
         if examined > 0 {
             self.tally.chunks += 1;
             self.tally.chunk_time += elapsed;

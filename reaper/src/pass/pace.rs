@@ -2,6 +2,7 @@
 //! reads no clock: elapsed times are parameters.
 
 use crate::time::as_f64;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The number of rows in the first chunk of a pass. Such a chunk takes a few milliseconds even if a
@@ -11,9 +12,31 @@ const FIRST_CHUNK: u32 = 100;
 /// The size of the first chunk if chunks are counted in blocks, each with a few dozen rows.
 const FIRST_BLOCKS: u32 = 2;
 
+/// The minimum number of rows in a chunk, unless a chunk of this size takes too long.
+const MIN_CHUNK: u32 = 100;
+
+/// The number of desired durations above which a chunk may be smaller than [`MIN_CHUNK`].
+const TOO_LONG: u32 = 10;
+
+/// The number of chunks after a timeout in which a chunk may be smaller than [`MIN_CHUNK`].
+const AFTER_TIMEOUT: u32 = 32;
+
+/// The number of consecutive chunks of the minimum size after which slow ones are reported. The first
+/// chunks of a pass are often slow, because their blocks are not in memory.
+const SLOW: u32 = 16;
+
 /// The weight of the newest chunk in the smoothed cost per row. After three chunks, the weight of
 /// all earlier chunks is about one half.
 const NEWEST: f64 = 0.2;
+
+/// Every chunk of this number gets half of the rows, so that the fixed cost can be measured.
+const MEASURED: u32 = 8;
+
+/// The minimum ratio of the sizes of two consecutive chunks from which the fixed cost is calculated.
+const RATIO: f64 = 1.4;
+
+/// The number of measurements of the fixed cost whose median is used.
+const SAMPLES: usize = 5;
 
 /// The maximum rest, however long the chunk took and however small the duty cycle is. During a
 /// longer rest, a run would appear to hang, and the server could end its idle connection.
@@ -31,23 +54,94 @@ pub struct PaceLimits {
 }
 
 /// The pace of one pass.
+///
+/// A chunk costs a fixed time, for its statements and round trips, and a time per row. Only the time
+/// for the rows is compared with the desired duration. Otherwise, a fixed cost that is higher than
+/// the desired duration would shrink chunks to single rows, which pay the fixed cost for each row.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     limits: PaceLimits,
+    /// The smallest size, unless such a chunk takes too long.
+    floor: u32,
+    /// The size whose rows take the desired duration.
+    fitted: u32,
+    /// The size of the next chunk: `fitted`, or less to measure the fixed cost.
     size: u32,
     /// The smoothed cost of a row, in seconds.
     cost: Option<f64>,
+    fixed: FixedCost,
+    /// The number of chunks since the last measurement of the fixed cost.
+    chunks: u32,
+    /// The number of consecutive chunks of the minimum size that took longer than desired.
+    slow: u32,
+    just_slow: bool,
+    /// The number of chunks for which the floor does not hold, because a timeout was reached.
+    after_timeout: u32,
+}
+
+/// The fixed cost of a chunk, calculated from pairs of consecutive chunks of different sizes. Only
+/// consecutive chunks are compared, because the cost of a row changes in the course of a pass.
+#[derive(Clone, Debug, Default)]
+struct FixedCost {
+    /// The size and the duration of the previous chunk.
+    last: Option<(f64, f64)>,
+    /// The last measurements, in seconds.
+    samples: VecDeque<f64>,
+}
+
+impl FixedCost {
+    fn chunk_done(&mut self, rows: f64, elapsed: f64) {
+        let last = self.last.replace((rows, elapsed));
+        let Some((last_rows, last_elapsed)) = last else { return };
+        let ((small, short), (large, long)) = if rows < last_rows {
+            ((rows, elapsed), (last_rows, last_elapsed))
+        } else {
+            ((last_rows, last_elapsed), (rows, elapsed))
+        };
+        if large < small * RATIO {
+            return;
+        }
+        let row = ((long - short) / (large - small)).max(0.0);
+        self.samples.push_back((short - row * small).clamp(0.0, short));
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Returns the median of the last measurements, in seconds.
+    fn seconds(&self) -> f64 {
+        let mut sorted: Vec<f64> = self.samples.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        // With an even number, the lower one: a fixed cost that is too high makes chunks too large.
+        sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+    }
 }
 
 impl Pace {
     /// Creates a pace that counts chunks in rows.
     pub(crate) fn new(limits: PaceLimits) -> Self {
-        Self { limits, size: FIRST_CHUNK.clamp(1, limits.max_chunk), cost: None }
+        Self::starting(limits, FIRST_CHUNK, MIN_CHUNK)
     }
 
     /// Creates a pace that counts chunks in blocks.
     pub(crate) fn of_blocks(limits: PaceLimits) -> Self {
-        Self { size: FIRST_BLOCKS.clamp(1, limits.max_chunk), ..Self::new(limits) }
+        Self::starting(limits, FIRST_BLOCKS, 1)
+    }
+
+    fn starting(limits: PaceLimits, size: u32, floor: u32) -> Self {
+        let size = size.clamp(1, limits.max_chunk);
+        Self {
+            limits,
+            floor: floor.clamp(1, limits.max_chunk),
+            fitted: size,
+            size,
+            cost: None,
+            fixed: FixedCost::default(),
+            chunks: 0,
+            slow: 0,
+            just_slow: false,
+            after_timeout: 0,
+        }
     }
 
     /// Returns the size of the next chunk.
@@ -55,11 +149,16 @@ impl Pace {
         self.size
     }
 
-    /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size that is expected
-    /// to take the desired duration, but at most twice the size of this chunk.
+    /// Returns whether chunks have just turned out to be longer than desired although they are as
+    /// small as they may be. Returns `true` only once.
+    pub(crate) fn is_slow_at_the_floor(&mut self) -> bool {
+        std::mem::take(&mut self.just_slow)
+    }
+
+    /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size whose rows are
+    /// expected to take the desired duration, but at most twice the size of this chunk.
     pub(crate) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
-        // The cost of a short chunk is mostly its round trips, so it is a poor estimate of the cost
-        // of a row.
+        // The last chunk of a key range may be short.
         if rows.saturating_mul(2) >= u64::from(self.size) {
             self.learn(rows, elapsed);
         }
@@ -70,18 +169,43 @@ impl Pace {
         if rows == 0 {
             return;
         }
-        let newest = elapsed.as_secs_f64() / as_f64(rows);
+        let (rows, elapsed) = (as_f64(rows), elapsed.as_secs_f64());
+        self.fixed.chunk_done(rows, elapsed);
+        let newest = (elapsed - self.fixed.seconds()).max(elapsed / 100.0) / rows;
         let cost = self.cost.map_or(newest, |cost| cost + NEWEST * (newest - cost));
         self.cost = Some(cost);
-        self.size =
-            self.fitting(cost).min(self.size.saturating_mul(2)).clamp(1, self.limits.max_chunk);
+        self.after_timeout = self.after_timeout.saturating_sub(1);
+        let most = self.size.saturating_mul(2).min(self.limits.max_chunk);
+        self.fitted = self.fitting(cost).max(self.floor_at(cost)).clamp(1, most.max(1));
+        let is_slow = self.fitted <= self.floor && elapsed > self.limits.chunk_time.as_secs_f64();
+        self.slow = if is_slow { self.slow.saturating_add(1) } else { 0 };
+        self.just_slow |= self.slow == SLOW;
+        self.chunks += 1;
+        let measures =
+            self.chunks >= MEASURED || (self.fixed.samples.is_empty() && self.chunks >= 2);
+        self.size = if measures && self.fitted >= 4 {
+            self.chunks = 0;
+            self.fitted / 2
+        } else {
+            self.fitted
+        };
     }
 
     /// Records that a chunk reached a timeout. Halves the size, and sets the cost per row to the
     /// value for which that size takes the desired duration.
     pub(crate) fn chunk_timed_out(&mut self) {
-        self.size = (self.size / 2).max(1);
-        self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.size));
+        self.fitted = (self.size / 2).max(1);
+        self.size = self.fitted;
+        self.cost = Some(self.limits.chunk_time.as_secs_f64() / f64::from(self.fitted));
+        self.fixed = FixedCost::default();
+        self.after_timeout = AFTER_TIMEOUT;
+    }
+
+    /// Returns the minimum size of a chunk if a row costs `cost` seconds.
+    fn floor_at(&self, cost: f64) -> u32 {
+        let elapsed = self.fixed.seconds() + cost * f64::from(self.floor);
+        let most = (self.limits.chunk_time * TOO_LONG).as_secs_f64();
+        if self.after_timeout == 0 && elapsed < most { self.floor } else { 1 }
     }
 
     /// Returns the idle time that must follow `elapsed` of work to stay within the duty cycle.
@@ -154,23 +278,92 @@ mod tests {
     fn chunk_converges_to_the_target_duration() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
-        assert!((950..=1_000).contains(&pace.size()), "{}", pace.size());
+        assert!((950..=1_000).contains(&pace.fitted), "{}", pace.fitted);
     }
 
     #[test]
-    fn chunk_with_a_fixed_cost_converges_to_the_target_duration() {
-        let mut pace = pace(10 * MS, 5_000, 0.2);
-        settle(&mut pace, 2 * MS, Duration::from_micros(10));
-        assert!((750..=800).contains(&pace.size()), "{}", pace.size());
+    fn fixed_cost_does_not_shrink_chunks() {
+        for (fixed, expected) in [(2 * MS, 1_000), (8 * MS, 1_000), (40 * MS, 1_000)] {
+            let mut pace = pace(10 * MS, 5_000, 0.2);
+            settle(&mut pace, fixed, Duration::from_micros(10));
+            let sizes = expected * 9 / 10..=expected * 11 / 10;
+            assert!(sizes.contains(&pace.fitted), "{fixed:?}: {}", pace.fitted);
+        }
+    }
+
+    #[test]
+    fn fixed_cost_above_the_target_keeps_the_minimum_size() {
+        let mut pace = pace(5 * MS, 5_000, 0.03);
+        for _ in 0..100 {
+            pace.chunk_done(
+                u64::from(pace.size()),
+                8 * MS + Duration::from_micros(45) * pace.size(),
+            );
+            assert!(pace.size() >= MIN_CHUNK / 2, "{}", pace.size());
+        }
+        assert!(pace.fitted >= MIN_CHUNK, "{}", pace.fitted);
+    }
+
+    #[test]
+    fn slow_chunks_of_the_minimum_size_are_reported_once() {
+        let mut pace = pace(5 * MS, 5_000, 0.03);
+        let mut reports = 0;
+        for _ in 0..100 {
+            pace.chunk_done(u64::from(pace.size()), MS + Duration::from_micros(100) * pace.size());
+            reports += u32::from(pace.is_slow_at_the_floor());
+        }
+        assert_eq!((pace.fitted, reports), (MIN_CHUNK, 1));
+    }
+
+    #[test]
+    fn expensive_rows_shrink_chunks_below_the_minimum_size() {
+        let mut pace = pace(5 * MS, 5_000, 0.03);
+        settle(&mut pace, Duration::ZERO, 8 * MS);
+        assert_eq!(pace.fitted, 1);
+    }
+
+    #[test]
+    fn maximum_below_the_minimum_size_is_kept() {
+        let mut pace = pace(5 * MS, 10, 0.03);
+        settle(&mut pace, 8 * MS, Duration::from_micros(1));
+        assert_eq!(pace.fitted, 10);
+    }
+
+    #[test]
+    fn minimum_size_does_not_hold_after_a_timeout() {
+        let mut pace = pace(5 * MS, 5_000, 0.03);
+        for expected in [50, 25, 12, 6, 3, 1, 1] {
+            pace.chunk_timed_out();
+            assert_eq!(pace.size(), expected);
+        }
+    }
+
+    #[test]
+    fn noise_does_not_let_chunks_grow() {
+        let mut pace = pace(10 * MS, 100_000, 0.2);
+        let mut random = 1_u64;
+        let mut took = Vec::new();
+        for _ in 0..2_000 {
+            // From 0.5 to 1.5, with an outlier of four times as much in each twenty chunks.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let share = 0.5 + as_f64(random >> 40) / as_f64(1 << 24);
+            let outlier = if random >> 59 == 0 { 4.0 } else { 1.0 };
+            let row = Duration::from_secs_f64(1e-5 * share * outlier);
+            let elapsed = MS + row * pace.size();
+            took.push(elapsed);
+            pace.chunk_done(u64::from(pace.size()), elapsed);
+        }
+        let mean = took.iter().skip(100).sum::<Duration>() / 1_900;
+        assert!((7 * MS..16 * MS).contains(&mean), "{mean:?}");
     }
 
     #[test]
     fn one_slow_chunk_hardly_changes_the_size() {
         let mut pace = pace(10 * MS, 5_000, 0.2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
-        let before = pace.size();
+        let before = pace.fitted;
         pace.chunk_done(u64::from(before), 20 * MS);
-        assert!(pace.size() > before * 3 / 4, "{before} → {}", pace.size());
+        assert!(pace.fitted > before * 3 / 4, "{before} → {}", pace.fitted);
     }
 
     #[test]
@@ -181,7 +374,7 @@ mod tests {
         pace.chunk_timed_out();
         assert_eq!(pace.size(), before / 2);
         settle(&mut pace, Duration::ZERO, Duration::from_micros(10));
-        assert!(pace.size() >= before * 9 / 10, "{}", pace.size());
+        assert!(pace.fitted >= 900, "{}", pace.fitted);
     }
 
     #[test]

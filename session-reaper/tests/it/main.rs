@@ -11,6 +11,7 @@ mod accounts;
 mod ancient;
 mod cascades;
 mod check;
+mod chunk_size;
 mod clock;
 mod conditions;
 mod configuration;

@@ -1,11 +1,4 @@
 //! Runs bench-reap with a small table. Checks that it measures, but not the values.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test fails by panicking, and is its own documentation"
-)]
 
 use bench::{COLUMNS, Options, measure};
 use clap::Parser as _;

@@ -1,10 +1,4 @@
 //! Runs the concurrent checker with fixed seeds: a short form of `make chaos`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test fails by panicking, and is its own documentation"
-)]
 
 use testkit::{Program, binary};
 

@@ -1,5 +1,4 @@
 //! Migrations, and the file that is generated from them.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;

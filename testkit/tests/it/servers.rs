@@ -1,5 +1,4 @@
 //! Checks the private servers of tests.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{Server, eventually};
 use tokio_postgres::Client;

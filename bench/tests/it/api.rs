@@ -1,11 +1,4 @@
 //! Runs bench-api briefly. Checks that it measures, but not the values.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test fails by panicking, and is its own documentation"
-)]
 
 use bench::api::endpoints::{Endpoint, Side};
 use bench::api::introspection::Step;

@@ -1,6 +1,5 @@
 //! Checks that no statement of either program scans a whole table when each table has half a
 //! million rows.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
 //! Checks deploy/postgres/roles.sql: each role has exactly the privileges that its program needs.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::Database;
 use tokio_postgres::Client;
@@ -178,7 +177,7 @@ async fn rerunning_the_script_keeps_privileges_uninterrupted() {
         async || program.batch_execute("UPDATE sessions SET last_seen_at = now()").await.unwrap();
     // The script is one transaction, so its revocations and grants become visible at once.
     let transaction = owner.transaction().await.unwrap();
-    transaction.batch_execute(include_str!("../../deploy/postgres/roles.sql")).await.unwrap();
+    transaction.batch_execute(include_str!("../../../deploy/postgres/roles.sql")).await.unwrap();
     works().await;
     transaction.commit().await.unwrap();
     works().await;
@@ -217,7 +216,7 @@ async fn tables_of_other_applications_get_no_grants() {
     ] {
         let database = Database::empty().await;
         database.execute(foreign).await;
-        database.execute(include_str!("../../migrations/reaper/2001_runs_and_state/up.sql")).await;
+        database.execute(include_str!("../../../migrations/reaper/2001_runs_and_state/up.sql")).await;
         // The tables of the reaper are granted nevertheless.
         database.apply_roles("").await;
         assert_eq!(held(&database.client().await).await, OWN, "{foreign}");
@@ -312,7 +311,7 @@ async fn planted_functions_and_operators_are_not_executed() {
 fn structure_check_is_the_same_as_in_the_reaper() {
     let words =
         |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
-    let proof = include_str!("../../reaper/src/target/auth_api.sql");
+    let proof = include_str!("../../../reaper/src/target/auth_api.sql");
     let statement = words(&proof[proof.find("WITH expected").unwrap()..]);
-    assert!(words(include_str!("../../deploy/postgres/roles.sql")).contains(&statement));
+    assert!(words(include_str!("../../../deploy/postgres/roles.sql")).contains(&statement));
 }

@@ -1,0 +1,70 @@
+//! The size of chunks: a fixed cost does not shrink them.
+
+use testkit::{Database, reap_by};
+
+/// A trigger makes each statement that deletes from `t` take twice the desired duration of a chunk.
+/// The difference is so large that the speed of the machine does not matter.
+const SLOW_STATEMENTS: &str = "
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$;
+    CREATE TRIGGER slow BEFORE DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+
+const ENV: [(&str, &str); 3] =
+    [("CHUNK_TIME", "100ms"), ("DUTY_CYCLE", "1"), ("MAX_FRACTION", "1")];
+
+fn config(more: &str) -> String {
+    format!(
+        "[[target]]\ntable = 't'\ndue = [{{ reason = 'finished', column = 'finished_at', keep = '30d' }}]\n{more}"
+    )
+}
+
+/// Creates 4,000 rows in `t`, of which three quarters are due.
+async fn database() -> Database {
+    let database = Database::create().await;
+    database
+        .execute(&format!(
+            "CREATE TABLE t (id bigint PRIMARY KEY, finished_at timestamptz);
+             INSERT INTO t SELECT i, now() - (i % 4) * interval '20 days' - interval '15 days' FROM generate_series(1, 4000) i;
+             CREATE INDEX ON t (finished_at, id);
+             GRANT SELECT, DELETE, UPDATE ON t TO session_reaper; {SLOW_STATEMENTS}"
+        ))
+        .await;
+    database
+}
+
+#[tokio::test]
+async fn fixed_cost_of_a_statement_does_not_shrink_chunks() {
+    let database = database().await;
+    database.execute("ANALYZE t").await;
+    let run = reap_by(&database, &config(""), &ENV).await;
+    let target = run.target("t");
+    assert_eq!((run.code, target["deleted"]["finished"].as_u64()), (Some(0), Some(3_000)));
+    let chunks = target["chunks"].as_u64().unwrap();
+    assert!(chunks <= 3_000 / 50, "{chunks} chunks; {}", run.stderr);
+}
+
+#[tokio::test]
+async fn chunk_size_is_not_divided_by_the_number_of_tables() {
+    let database = database().await;
+    database
+        .execute(
+            "CREATE TABLE c1 (id bigint PRIMARY KEY, t_id bigint NOT NULL REFERENCES t);
+             CREATE TABLE c2 (id bigint PRIMARY KEY, t_id bigint NOT NULL REFERENCES t, c1_id bigint NOT NULL REFERENCES c1);
+             CREATE TABLE c3 (id bigint PRIMARY KEY, t_id bigint REFERENCES t ON DELETE SET NULL);
+             CREATE INDEX ON c1 (t_id); CREATE INDEX ON c2 (t_id); CREATE INDEX ON c2 (c1_id); CREATE INDEX ON c3 (t_id);
+             INSERT INTO c1 SELECT i, 1 + i % 4000 FROM generate_series(1, 8000) i;
+             INSERT INTO c2 SELECT i, 1 + i % 4000, i FROM generate_series(1, 8000) i;
+             INSERT INTO c3 SELECT i, 1 + i % 4000 FROM generate_series(1, 2000) i;
+             GRANT SELECT, DELETE, UPDATE ON c1, c2, c3 TO session_reaper;
+             ANALYZE t, c1, c2, c3",
+        )
+        .await;
+    let children = "children = [
+        { table = 'c2', column = 't_id' }, { table = 'c1', column = 't_id' }, { table = 'c3', column = 't_id' }
+    ]";
+    let run = reap_by(&database, &config(children), &ENV).await;
+    let target = run.target("t");
+    let deleted = (target["deleted"]["finished"].as_u64(), target["children"].as_u64());
+    assert_eq!((run.code, deleted), (Some(0), (Some(3_000), Some(13_500))), "{}", run.stderr);
+    let chunks = target["chunks"].as_u64().unwrap();
+    assert!(chunks <= 16_500 / 50, "{chunks} chunks; {}", run.stderr);
+}
