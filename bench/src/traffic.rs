@@ -48,6 +48,8 @@ const TO_END: Duration = Duration::from_secs(1);
 
 /// Exit codes of `session-reaper run`: all rows deleted, or the time limit reached.
 const DONE: i32 = 0;
+const UNFINISHED: i32 = 75;
+/// The exit code of earlier builds for the same.
 const PARTLY: i32 = 3;
 
 /// Measure how much session-reaper slows down other queries, and print tables in Markdown
@@ -257,8 +259,10 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
         }
     };
     let start = SystemTime::now();
-    let ran = tokio::task::spawn_blocking(move || process::run_accepting(command, &[DONE, PARTLY]))
-        .await??;
+    let ran = tokio::task::spawn_blocking(move || {
+        process::run_accepting(command, &[DONE, UNFINISHED, PARTLY])
+    })
+    .await??;
     let end = SystemTime::now();
     if matches!(way.means, Means::Reaper(..)) {
         return chunks(&ran.stderr)

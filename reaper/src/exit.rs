@@ -13,12 +13,14 @@ pub enum Exit {
     Done,
     /// Failed.
     Failed,
-    /// Partly completed: a target failed, or a budget was used up while due rows were left.
+    /// A target failed or was skipped because it is unsafe, and another target was processed.
     Partly,
-    /// Continuing would be unsafe.
+    /// Nothing could be processed, because all targets or the server are unsafe.
     Unsafe,
     /// The database is unreachable.
     Unreachable,
+    /// Due rows may be left, because a limit was used up or the run was throttled for too long.
+    Unfinished,
     /// The configuration is invalid, or there is none for this database.
     Misconfigured,
     /// Stopped by a signal.
@@ -33,25 +35,55 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Partly => 3,
-            // EX_DATAERR, EX_UNAVAILABLE and EX_CONFIG in sysexits.h.
+            // EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL and EX_CONFIG in sysexits.h.
             Self::Unsafe => 65,
             Self::Unreachable => 69,
+            Self::Unfinished => 75,
             Self::Misconfigured => 78,
             Self::Stopped(signal) => signal.exit_code(),
         }
     }
 }
 
-impl Exit {
-    /// Returns the exit code of a run that was not stopped early. `refused` is the exit code for a
-    /// target that a preflight check or a guard rejected.
-    pub(crate) fn of(outcome: Outcome, refused: Option<Self>, signal: Option<Signal>) -> Self {
+/// What a target contributes to the exit code of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetExit {
+    /// Everything that could be deleted was deleted.
+    Done,
+    /// A limit or a throttle ended the work while due rows may have been left.
+    Unfinished,
+    /// Another reaper has locked the target.
+    Locked,
+    /// The target failed.
+    Failed,
+    /// A preflight check or a guard rejected the target.
+    Unsafe,
+}
+
+impl TargetExit {
+    /// Returns the contribution of a target that ended with `outcome`, for this reason.
+    pub(crate) fn new(outcome: Outcome, rejected: bool) -> Self {
         match outcome {
-            Outcome::Success | Outcome::SkippedLock => Self::Done,
-            Outcome::Partial => refused.unwrap_or(Self::Partly),
-            Outcome::Paused => Self::Partly,
-            Outcome::Failed => refused.unwrap_or(Self::Failed),
-            Outcome::Interrupted => signal.map_or(Self::Failed, Self::Stopped),
+            Outcome::Success => Self::Done,
+            Outcome::Partial | Outcome::Paused | Outcome::Interrupted => Self::Unfinished,
+            Outcome::SkippedLock => Self::Locked,
+            Outcome::Failed if rejected => Self::Unsafe,
+            Outcome::Failed => Self::Failed,
+        }
+    }
+}
+
+impl Exit {
+    /// Returns the exit code of a run that reached its end. The first rule that applies counts.
+    pub(crate) fn of(targets: &[TargetExit]) -> Self {
+        let some = |wanted: TargetExit| targets.contains(&wanted);
+        let worked = some(TargetExit::Done) || some(TargetExit::Unfinished);
+        match (some(TargetExit::Failed), some(TargetExit::Unsafe)) {
+            (true, _) | (_, true) if worked => Self::Partly,
+            (true, _) => Self::Failed,
+            (false, true) => Self::Unsafe,
+            (false, false) if some(TargetExit::Unfinished) => Self::Unfinished,
+            (false, false) => Self::Done,
         }
     }
 }
@@ -60,8 +92,7 @@ impl Exit {
 impl From<&StopReason> for Exit {
     fn from(reason: &StopReason) -> Self {
         match reason {
-            StopReason::Pooler | StopReason::Unsafe(_) => Self::Unsafe,
-            StopReason::Held(_) => Self::Partly,
+            StopReason::Pooler | StopReason::Unsafe(_) | StopReason::Held(_) => Self::Unsafe,
             _ => Self::Failed,
         }
     }
@@ -70,5 +101,34 @@ impl From<&StopReason> for Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TargetExit::{Done, Failed, Locked, Unfinished, Unsafe};
+    use super::*;
+
+    #[test]
+    fn first_rule_that_applies_determines_the_exit_code() {
+        let cases: [(&[TargetExit], u8); 14] = [
+            (&[], 0),
+            (&[Done, Done], 0),
+            (&[Locked, Locked], 0),
+            (&[Done, Locked], 0),
+            (&[Unsafe, Unsafe], 65),
+            (&[Unsafe, Locked], 65),
+            (&[Failed, Failed], 1),
+            (&[Failed, Unsafe], 1),
+            (&[Failed, Done], 3),
+            (&[Unsafe, Done], 3),
+            (&[Unsafe, Unfinished], 3),
+            (&[Failed, Unfinished, Locked], 3),
+            (&[Unfinished, Done], 75),
+            (&[Unfinished, Locked], 75),
+        ];
+        for (targets, code) in cases {
+            assert_eq!(Exit::of(targets).code(), code, "{targets:?}");
+        }
     }
 }

@@ -86,8 +86,9 @@ impl TargetReport {
 }
 
 /// Derives the outcome of a run from those of its targets. See [`RunReport`] for the rules.
-pub(crate) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
-    let of = |outcome: Outcome| targets.iter().filter(move |target| target.outcome == outcome);
+pub(crate) fn conclude(targets: &[&TargetReport]) -> (Outcome, String) {
+    let of =
+        |outcome: Outcome| targets.iter().copied().filter(move |target| target.outcome == outcome);
     let some = |outcome| of(outcome).next().is_some();
     let reasons = |outcome| join_reasons(of(outcome));
 
@@ -114,23 +115,34 @@ pub(crate) fn conclude(targets: &[TargetReport]) -> (Outcome, String) {
             capped: targets.iter().any(|target| target.remaining_capped == Some(true)),
             ..Backlog::default()
         };
-        (Outcome::Success, why_done(targets.iter().map(TargetReport::deleted_rows).sum(), &backlog))
+        (
+            Outcome::Success,
+            why_done(targets.iter().map(|target| target.deleted_rows()).sum(), &backlog),
+        )
     }
 }
 
-/// Joins the reasons of the targets. If all targets have the same reason, it is written once.
+/// The maximum number of targets whose reasons are part of the reason of a run.
+const REASONS: usize = 5;
+
+/// Joins the reasons of the targets, at most [`REASONS`] of them. If all targets have the same
+/// reason, it is written once.
 fn join_reasons<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
     let targets: Vec<&TargetReport> = targets.collect();
-    match targets.as_slice() {
+    let listed = &targets[..targets.len().min(REASONS)];
+    let more = match targets.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match listed {
         [first, _, ..] if targets.iter().all(|target| target.why == first.why) => {
-            let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
-            format!("{}: {}", names.join(", "), first.why)
+            let names: Vec<&str> = listed.iter().map(|target| target.target.as_str()).collect();
+            format!("{}{more}: {}", names.join(", "), first.why)
         }
-        _ => targets
-            .iter()
-            .map(|target| format!("{}: {}", target.target, target.why))
-            .collect::<Vec<_>>()
-            .join("; "),
+        _ => {
+            let each = listed.iter().map(|target| format!("{}: {}", target.target, target.why));
+            format!("{}{}", each.collect::<Vec<_>>().join("; "), more.replace(" and", "; and"))
+        }
     }
 }
 
@@ -178,7 +190,8 @@ mod tests {
     }
 
     fn outcome(targets: &[TargetReport]) -> Outcome {
-        let (outcome, why) = conclude(targets);
+        let targets: Vec<&TargetReport> = targets.iter().collect();
+        let (outcome, why) = conclude(&targets);
         assert!(!why.is_empty());
         outcome
     }
@@ -188,7 +201,7 @@ mod tests {
         let done = || target(Ok(()), 0);
         let locked_rows = || target(Ok(()), 2);
         let failed = || target(Err(StopReason::Failed("boom".into())), 9);
-        let busy = || target(Err(StopReason::Locked), 9);
+        let busy = || target(Err(StopReason::Locked(None)), 9);
         let spent = || target(Err(StopReason::Budget(BudgetLimit::Rows(3))), 9);
         let stopped = || target(Err(StopReason::Signal(Signal::Terminate)), 9);
 
@@ -212,6 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn reason_of_a_run_is_short() {
+        let of = |n: usize, why: &str| TargetReport {
+            target: format!("t{n}"),
+            outcome: Outcome::Failed.into(),
+            why: format!("{why}{n}"),
+            ..TargetReport::default()
+        };
+        let targets: Vec<TargetReport> = (0..300).map(|n| of(n, "no index on t")).collect();
+        let (_, why) = conclude(&targets.iter().collect::<Vec<_>>());
+        assert!(why.ends_with("; t4: no index on t4; and 295 more"), "{why}");
+        let same: Vec<TargetReport> =
+            (0..7).map(|n| TargetReport { why: "gone".to_owned(), ..of(n, "") }).collect();
+        let (_, why) = conclude(&same.iter().collect::<Vec<_>>());
+        assert_eq!(why, "t0, t1, t2, t3, t4 and 2 more: gone");
+    }
+
+    #[test]
     fn budget_used_up_by_the_last_row_is_a_success() {
         assert_eq!(
             target(Err(StopReason::Budget(BudgetLimit::Rows(3))), 0).outcome,
@@ -221,7 +251,7 @@ mod tests {
 
     #[test]
     fn field_names_and_order_are_stable() {
-        let (outcome, why) = conclude(&[target(Ok(()), 0)]);
+        let (outcome, why) = conclude(&[&target(Ok(()), 0)]);
         let report = RunReport {
             outcome: outcome.into(),
             why,

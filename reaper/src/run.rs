@@ -25,7 +25,7 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::connection::statement_bounds::StatementBounds;
 use crate::connection::{Connections, LockConnection};
 use crate::error::SweepError;
-use crate::exit::Exit;
+use crate::exit::{Exit, TargetExit};
 use crate::observe::{LockAttempt, NoObserver, Observer};
 use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
@@ -197,14 +197,14 @@ impl Sweep {
 
         // Reopen a lost connection, so that the final counts and the report are not lost.
         self.keep_open(&mut auxiliary, history.as_ref()).await;
-        let refused = refused(&target_runs);
         let mut targets = Vec::new();
         for target_run in target_runs {
             self.observer.lock_held(&target_run.target.name, false);
             let backlog = target_run.remaining(&auxiliary).await;
-            targets.push(target_run.report(&backlog));
+            let weight = Weight::of(&target_run);
+            targets.push((target_run.report(&backlog), weight));
         }
-        let (report, exit) = concluded(&new, began, targets, through, refused, stop);
+        let (report, exit) = concluded(&new, began, targets, through, stop);
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         if let Some(history) = history {
             auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, &report)).await;
@@ -470,6 +470,12 @@ pub(crate) async fn take_locks(
         }
     };
     for (target_run, acquired) in wanted.iter_mut().zip(acquired) {
+        let holder = match (acquired, target_run.oid()) {
+            (false, Some(oid)) => {
+                deadline.with(1, lock::holder(&worker.connection.client, oid)).await
+            }
+            _ => None,
+        };
         worker.observer.lock_attempted(if acquired {
             LockAttempt::Acquired
         } else {
@@ -481,41 +487,66 @@ pub(crate) async fn take_locks(
             tracing::info!(
                 event = "lock_held",
                 target_table = target_run.target.name,
+                holder,
                 "another reaper holds the lock"
             );
             target_run.ended = Some(Err(if target_run.has_begun() {
                 StopReason::TakenOver
             } else {
-                StopReason::Locked
+                StopReason::Locked(holder)
             }));
         }
     }
     Ok(())
 }
 
-/// Returns the exit code for targets that a preflight check or a guard rejected, if there are any.
-fn refused(target_runs: &[TargetRun<'_>]) -> Option<Exit> {
-    let reasons =
-        || target_runs.iter().filter_map(|target_run| target_run.ended.as_ref()?.as_ref().err());
-    let is_unsafe = |reason: &&StopReason| matches!(reason, StopReason::Unsafe(_));
-    let is_held = |reason: &&StopReason| matches!(reason, StopReason::Held(_));
-    reasons().find(is_unsafe).or_else(|| reasons().find(is_held)).map(Exit::from)
+/// Whether a target counts for the outcome of a run, and whether a preflight check or a guard
+/// rejected it.
+struct Weight {
+    counts: bool,
+    rejected: bool,
+}
+
+impl Weight {
+    fn of(target_run: &TargetRun<'_>) -> Self {
+        let rejected =
+            matches!(target_run.ended, Some(Err(StopReason::Unsafe(_) | StopReason::Held(_))));
+        Self { counts: !target_run.target.is_own_history, rejected }
+    }
 }
 
 fn concluded(
     run: &NewRun,
     began: Instant,
-    targets: Vec<TargetReport>,
+    targets: Vec<(TargetReport, Weight)>,
     through: Result<(), StopReason>,
-    refused: Option<Exit>,
     stop: &Stop,
 ) -> (RunReport, Exit) {
-    let broken = through.as_ref().err().map(Exit::from);
+    let interrupted = targets.iter().any(|(report, _)| report.outcome == Outcome::Interrupted);
+    // Whether the reaper's own history was cleaned up does not matter for the targets of the user,
+    // unless a signal ended the run there.
+    let counts = |(report, weight): &&(TargetReport, Weight)| {
+        weight.counts || report.outcome == Outcome::Interrupted
+    };
+    let counted: Vec<&TargetReport> =
+        targets.iter().filter(counts).map(|(report, _)| report).collect();
+    let exits: Vec<TargetExit> = targets
+        .iter()
+        .filter(counts)
+        .filter_map(|(report, weight)| {
+            Some(TargetExit::new(report.outcome.ended()?, weight.rejected))
+        })
+        .collect();
+    let exit = match (&through, stop.requested()) {
+        (_, Some(signal)) if interrupted => Exit::Stopped(signal),
+        (Err(reason), _) => Exit::from(reason),
+        (Ok(()), _) => Exit::of(&exits),
+    };
     let (outcome, why) = match through {
         Err(reason) => (Outcome::Failed, reason.to_string()),
-        Ok(()) => conclude(&targets),
+        Ok(()) => conclude(&counted),
     };
-    let exit = broken.unwrap_or_else(|| Exit::of(outcome, refused, stop.requested()));
+    let targets = targets.into_iter().map(|(report, _)| report).collect();
     let report = RunReport {
         run_id: run.id.0,
         outcome: outcome.into(),

@@ -19,7 +19,7 @@ pub(crate) enum StopReason {
     /// The run was throttled for as long as the named setting allows.
     Throttled(ThrottleReason, String),
     /// Another reaper holds the lock of the target.
-    Locked,
+    Locked(Option<String>),
     /// Another reaper took the lock while the connection was lost.
     TakenOver,
     /// The target cannot be processed, but other targets can.
@@ -47,7 +47,7 @@ impl StopReason {
             Self::Signal(_) => Outcome::Interrupted,
             Self::Throttled(reason, _) if reason.cause == ThrottleCause::Pause => Outcome::Paused,
             Self::Budget(_) | Self::Throttled(..) | Self::TakenOver => Outcome::Partial,
-            Self::Locked => Outcome::SkippedLock,
+            Self::Locked(_) => Outcome::SkippedLock,
             Self::Failed(_)
             | Self::TableGone(_)
             | Self::ConnectionLost(_)
@@ -80,7 +80,8 @@ impl fmt::Display for StopReason {
             Self::Throttled(reason, limit) => {
                 write!(f, "throttled until {limit} was reached: {reason}")
             }
-            Self::Locked => f.write_str("another reaper holds the lock"),
+            Self::Locked(None) => f.write_str("another reaper holds the lock"),
+            Self::Locked(Some(holder)) => write!(f, "another reaper holds the lock: {holder}"),
             Self::TakenOver => {
                 f.write_str("another reaper took the lock while the connection was lost")
             }

@@ -109,6 +109,8 @@ pub struct Target {
     pub location: Option<String>,
     /// What happens if the table does not exist.
     pub absent: Absent,
+    /// Whether this is the reaper's own run history, which does not count for the outcome of a run.
+    pub is_own_history: bool,
 }
 
 impl Reason {
@@ -136,6 +138,7 @@ impl Target {
             confirmed: false,
             location: None,
             absent: Absent::Fails("check the name and the search_path".to_owned()),
+            is_own_history: false,
         }
     }
 }
@@ -149,6 +152,7 @@ pub fn history(keep: Duration) -> Target {
         // After a reaper was stopped for longer than `keep`, nearly the whole history is due.
         confirmed: true,
         absent: Absent::LeftOut,
+        is_own_history: true,
         ..Target::new(TableName::new("reaper_runs"), vec![Reason::new("started_at", keep)])
     }
 }

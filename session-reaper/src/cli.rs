@@ -61,9 +61,10 @@ pub enum Command {
                             0    Completed, or another reaper holds the lock\n  \
                             1    Failed\n  \
                             2    Invalid usage\n  \
-                            3    Partly completed: a target failed, or a limit was reached with due rows left\n  \
-                            65   Unsafe: see session-reaper check\n  \
+                            3    Partly completed: a target failed or is unsafe, and another was processed\n  \
+                            65   Nothing was processed, because all targets or the server are unsafe\n  \
                             69   Database unreachable\n  \
+                            75   Unfinished: a limit was reached or the run was throttled, with due rows left\n  \
                             78   Invalid configuration\n  \
                             130  Stopped by SIGINT after the current chunk\n  \
                             143  Stopped by SIGTERM after the current chunk\n\n\

@@ -18,6 +18,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use crate::connection::db_error::DbError;
+use pg::error_text::escaped;
 
 /// The letters `SRrp`. This value must never change, because reapers of different versions must
 /// lock each other out.
@@ -110,6 +111,34 @@ pub(crate) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), 
         client.query_typed(UNLOCK_EACH, &[(&CLASS, Type::INT4), (&keys, Type::INT4_ARRAY)]).await?;
     }
     Ok(())
+}
+
+/// Describes the process that holds the lock on a table: its pid, its application name, and since
+/// when it has been connected. Returns `None` if it has just released the lock, or if it cannot be
+/// determined.
+pub(crate) async fn holder(client: &Client, oid: u32) -> Option<String> {
+    const HOLDER: &str = "SELECT l.pid, a.application_name,
+            pg_catalog.to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+        FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid
+        WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 2
+          AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid AND l.objid OPERATOR(pg_catalog.=) $2
+          AND l.database OPERATOR(pg_catalog.=) (
+              SELECT d.oid FROM pg_catalog.pg_database d
+              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+        LIMIT 1";
+    let row = match client.query_opt(HOLDER, &[&CLASS, &oid]).await {
+        Ok(row) => row?,
+        Err(error) => {
+            tracing::debug!(event = "lock_holder_unknown", %error, "holder of the lock not determined");
+            return None;
+        }
+    };
+    let pid: i32 = row.try_get(0).ok()?;
+    let (name, since): (Option<String>, Option<String>) =
+        (row.try_get(1).ok()?, row.try_get(2).ok()?);
+    let name = name.filter(|name| !name.is_empty()).map(|name| format!(" ({})", escaped(&name)));
+    let since = since.map(|since| format!(", connected since {since}"));
+    Some(format!("pid {pid}{}{}", name.unwrap_or_default(), since.unwrap_or_default()))
 }
 
 fn keys(oids: &[u32]) -> Vec<i32> {

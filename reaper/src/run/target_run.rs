@@ -471,7 +471,7 @@ impl<'a> TargetRun<'a> {
             }
         }
         if !self.busy.is_empty() && self.busy.len() == table.leaves.len() {
-            self.ended = Some(Err(StopReason::Locked));
+            self.ended = Some(Err(StopReason::Locked(None)));
         }
         Ok(())
     }

@@ -179,6 +179,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         chunk: entry.chunk,
         confirmed: entry.confirmed.unwrap_or(false),
         location: None,
+        is_own_history: false,
         absent: match preset {
             Some(preset) => Absent::LeftOutOf(preset.to_owned()),
             None => Absent::Fails("the configuration names it".to_owned()),

@@ -182,30 +182,11 @@ mod tests {
 
     use super::*;
     use crate::target::name::TableName;
-    use crate::target::{Absent, Reason, Unit};
+    use crate::target::{Reason, Unit};
 
     fn target() -> Target {
-        let reason = Reason {
-            name: "old".into(),
-            column: Ident::new("due"),
-            keep: Duration::from_hours(24),
-            zone: None,
-            unit: None,
-        };
-        Target {
-            name: "t".into(),
-            table: TableName { schema: None, name: Ident::new("t") },
-            reasons: vec![reason],
-            filter: None,
-            group: None,
-            children: Vec::new(),
-            ancient: Ancient::Refuse,
-            order: None,
-            chunk: None,
-            confirmed: false,
-            location: None,
-            absent: Absent::LeftOut,
-        }
+        let reason = Reason { name: "old".into(), ..Reason::new("due", Duration::from_hours(24)) };
+        Target::new(TableName::new("t"), vec![reason])
     }
 
     #[test]
