@@ -19,6 +19,7 @@ pub(crate) mod budget;
 mod chunk;
 pub(crate) mod pace;
 pub(crate) mod refused;
+mod rejected;
 pub(crate) mod scan_order;
 pub(crate) mod watermarks;
 pub(crate) mod writers;
@@ -30,6 +31,7 @@ use crate::observe::ChunkOutcome;
 use crate::pass::blocks::Blocks;
 use crate::pass::pace::{Most, Pace, PaceLimits};
 use crate::pass::refused::Refused;
+use crate::pass::rejected::Rejected;
 use crate::pass::scan_order::TableStatistics;
 use crate::pass::writers::Writers;
 use crate::run::worker::Worker;
@@ -66,6 +68,10 @@ pub(crate) struct Tally {
     /// Whether due rows may be left that the pass did not examine. If so, the remaining rows must
     /// be counted.
     pub(crate) uncertain: bool,
+    /// The number of due rows that foreign keys keep from being deleted, and of those whose deletion
+    /// fails for another reason.
+    pub(crate) held_by_foreign_keys: u64,
+    pub(crate) held_by_errors: u64,
 }
 
 impl Tally {
@@ -78,6 +84,8 @@ impl Tally {
         self.skipped_locked += other.skipped_locked;
         self.left += other.left;
         self.uncertain |= other.uncertain;
+        self.held_by_foreign_keys += other.held_by_foreign_keys;
+        self.held_by_errors += other.held_by_errors;
     }
 }
 
@@ -120,6 +128,8 @@ pub(crate) struct Pass<'p, 'w> {
     pub(crate) around: Around,
     /// Groups with a locked row. The pass does not try to lock these groups again.
     pub(crate) refused: Refused,
+    /// The search for a row whose deletion is rejected.
+    pub(crate) rejected: Rejected,
     /// Whether a group of the last key range is too large to be locked row by row.
     pub(crate) large_group: bool,
 }
@@ -171,6 +181,7 @@ impl<'p, 'w> Pass<'p, 'w> {
             locks,
             refused: Refused::none(),
             large_group: false,
+            rejected: Rejected::default(),
         }
     }
 }
@@ -205,6 +216,16 @@ pub(crate) enum Attempt {
 impl Pass<'_, '_> {
     /// Processes the table until nothing is left to examine.
     pub(crate) async fn work(&mut self) -> Result<(), StopReason> {
+        self.check_held().await?;
+        let result = self.work_through().await;
+        // Rows that are known to be held were not counted as left.
+        if result.is_ok() && !self.sql.held.is_empty() {
+            self.count_held().await?;
+        }
+        result
+    }
+
+    async fn work_through(&mut self) -> Result<(), StopReason> {
         self.locks.writers = Some(self.worker.connection.read_writers().await?);
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
@@ -295,6 +316,7 @@ impl Pass<'_, '_> {
             }
             let error = match tried {
                 Ok(chunk) => {
+                    self.after_part(&chunk.next);
                     self.locks.skipped_in_a_row = 0;
                     self.most.chunk_done();
                     // A chunk that deleted nothing does not show that deletions succeed again.
@@ -302,6 +324,11 @@ impl Pass<'_, '_> {
                         self.worker.consecutive_losses = 0;
                     }
                     return Ok(chunk);
+                }
+                Err(DbError::Rejected(rejection)) => {
+                    self.exclude(ahead, rejection).await?;
+                    self.worker.rest = self.pace.rest(began.elapsed());
+                    continue;
                 }
                 Err(error) => error,
             };

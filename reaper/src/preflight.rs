@@ -37,7 +37,7 @@ pub use finding::{Code, Finding, Level};
 pub(crate) use table::estimated_rows;
 
 use crate::connection::auxiliary::AuxiliaryConnection;
-use crate::connection::db_error::{Bound, DbError};
+use crate::connection::db_error::{Bound, DbError, Rejection};
 use crate::sql::PassSql;
 use crate::target::Target;
 use crate::target::catalog::Leaf;
@@ -100,7 +100,10 @@ pub(crate) async fn examine(
                     format!("{table} could not be examined: {changed}"),
                 )]);
             }
-            DbError::Gone(why) | DbError::Conflict(why) | DbError::Other(why) => {
+            DbError::Rejected(Rejection { why, .. })
+            | DbError::Gone(why)
+            | DbError::Conflict(why)
+            | DbError::Other(why) => {
                 return Ok(vec![Finding::plain(
                     Code::Unfit,
                     format!("{table} could not be examined: {why}"),

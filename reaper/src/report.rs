@@ -6,6 +6,7 @@ pub(crate) mod progress;
 pub(crate) mod run_report;
 pub(crate) mod spans;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::report::run_report::{ChunkTimes, TableDetail, TargetReport};
@@ -41,6 +42,8 @@ pub(crate) struct Worked {
     pub(crate) busy: Vec<String>,
     pub(crate) uncounted_cascades: Vec<String>,
     pub(crate) forced: Vec<&'static str>,
+    /// The number of due rows whose deletion fails, by cause.
+    pub(crate) held: BTreeMap<String, u64>,
 }
 
 impl TargetReport {
@@ -59,6 +62,19 @@ impl TargetReport {
                 Outcome::Success,
                 format!(
                     "everything was examined except {busy} tables that another reaper is processing"
+                ),
+            ),
+            Ok(()) if !worked.held.is_empty() => (
+                Outcome::Success,
+                format!(
+                    "everything was examined; {} due rows cannot be deleted ({})",
+                    worked.held.values().sum::<u64>(),
+                    worked
+                        .held
+                        .iter()
+                        .map(|(cause, rows)| format!("{cause}: {rows}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 ),
             ),
             // If no due rows are left, the limit has no effect on the outcome.
@@ -80,6 +96,7 @@ impl TargetReport {
             children: worked.children,
             detail: detail.take(NAMED).collect(),
             uncounted_cascades: worked.uncounted_cascades,
+            held: worked.held,
             forced: worked.forced.iter().map(|code| (*code).to_owned()).collect(),
         }
     }
@@ -182,6 +199,7 @@ mod tests {
             busy: Vec::new(),
             uncounted_cascades: Vec::new(),
             forced: Vec::new(),
+            held: BTreeMap::new(),
         };
         TargetReport::new(
             worked,

@@ -21,6 +21,7 @@
 mod answer;
 mod count;
 mod delete;
+pub(crate) mod held;
 pub(crate) mod identity;
 pub(crate) mod operator;
 pub(crate) mod query;
@@ -33,6 +34,7 @@ use std::fmt::Write as _;
 pub(crate) use answer::{Counted, Locked, cursor, with_children};
 pub(crate) use transaction::Around;
 
+use crate::sql::held::Held;
 use crate::sql::identity::Identity;
 use crate::sql::operator::{GE, GT, LE, LT, Operator};
 use crate::sql::query::{Query, Text, Values};
@@ -77,6 +79,8 @@ pub(crate) struct PassSql {
     /// The tables that determine which rows may be deleted: the table of the group, and the tables
     /// that `where` reads.
     pub(crate) read: Vec<Identity>,
+    /// The rows whose deletion fails.
+    pub(crate) held: Held,
     pub(crate) values: Values,
 }
 
@@ -234,6 +238,21 @@ impl PassSql {
     /// Returns `t.due, t.key, …`.
     fn names(&self) -> String {
         self.columns().map(|column| format!("t.{}", column.name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl PassSql {
+    /// Returns the filter on `t`, which also excludes the rows whose deletion fails. They are excluded
+    /// first, because the filter may fail for them.
+    fn filter(&self, only: &Only) -> Option<String> {
+        match (&only.filter, self.is_not_held()) {
+            (Some(filter), Some(held)) => Some(format!(
+                "CASE WHEN NOT ({held}) THEN false WHEN (\n{}\n) THEN true ELSE false END",
+                filter.sql()
+            )),
+            (_, None) => only.filter(),
+            (None, held) => held,
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl From<DbError> for StopReason {
             DbError::Pooler => Self::Pooler,
             DbError::Gone(why) => Self::TableGone(why),
             DbError::Changed(_) => Self::TableGone(error.to_string()),
+            DbError::Rejected(rejection) => Self::Failed(rejection.why),
             DbError::Conflict(why) | DbError::Other(why) => Self::Failed(why),
             DbError::Timeout(bound) => Self::Failed(format!("{bound} reached")),
         }

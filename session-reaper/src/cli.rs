@@ -311,6 +311,10 @@ pub struct Tracing {
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
+    /// Whether a run that exits with 75 exits with 0 instead, for schedulers that report every other
+    /// code as a failure: 1 or 0 [default: 0]
+    #[arg(long, env = "UNFINISHED_IS_OK", value_name = "0|1")]
+    pub unfinished_is_ok: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
     pub common: Common,

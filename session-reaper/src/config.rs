@@ -115,6 +115,8 @@ pub struct RunConfig {
     pub exports: Exports,
     /// Destination of the run's spans.
     pub spans: Option<SpanReceiver>,
+    /// Whether [`reaper::Exit::Unfinished`] counts as success.
+    pub unfinished_is_ok: bool,
     /// Logging.
     pub log: LogConfig,
 }
@@ -265,6 +267,12 @@ impl RunConfig {
         let output = output(&given.printing, &mut config_errors);
         let exports = exports(&given.exporting, &mut config_errors);
         let spans = spans(&given.tracing, &mut config_errors);
+        let unfinished_is_ok = config_errors.choice(
+            "UNFINISHED_IS_OK",
+            given.unfinished_is_ok.as_ref(),
+            false,
+            &[("0", false), ("1", true)],
+        );
         match sweep(
             &given.common,
             &given.run_options,
@@ -272,7 +280,7 @@ impl RunConfig {
             &mut config_errors,
         ) {
             Some(sweep) if config_errors.is_empty() => {
-                Ok(Self { sweep, output, exports, spans, log })
+                Ok(Self { sweep, output, exports, spans, unfinished_is_ok, log })
             }
             _ => Err(config_errors),
         }

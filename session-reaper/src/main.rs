@@ -114,8 +114,17 @@ async fn command(cli: Cli) -> Exit {
                 let bar = progress_bar::new();
                 let spans =
                     telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
-                commands::run::run(&config.sweep, config.output, &config.exports, spans, bar, &stop)
-                    .await
+                let exit = commands::run::run(
+                    &config.sweep,
+                    config.output,
+                    &config.exports,
+                    spans,
+                    bar,
+                    &stop,
+                )
+                .await;
+                let is_ok = exit == Exit::Unfinished && config.unfinished_is_ok;
+                if is_ok { Exit::Done } else { exit }
             }
             (Err(config_errors), _) => refuse(&config_errors, Exit::Misconfigured),
             (_, Err(error)) => refuse(&error, Exit::Failed),

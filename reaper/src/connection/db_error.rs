@@ -21,8 +21,29 @@ pub(crate) enum DbError {
     Gone(String),
     /// A table has changed since the run began.
     Changed(Changed),
+    /// The server rejected the chunk because of the contents of a row.
+    Rejected(Rejection),
     /// Any other error. The work on the target ends.
     Other(String),
+}
+
+/// An error of a class that depends on the contents of rows: a data exception (22), the violation of
+/// a constraint (23), or an error that a function raises (P0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// The SQLSTATE.
+    pub(crate) code: String,
+    pub(crate) why: String,
+    /// The foreign key that was violated.
+    pub(crate) foreign_key: Option<Constraint>,
+}
+
+/// The name of a constraint, and the schema and the name of its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Constraint {
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) name: String,
 }
 
 impl std::fmt::Display for DbError {
@@ -33,6 +54,7 @@ impl std::fmt::Display for DbError {
             Self::Changed(changed) => {
                 write!(f, "changed since the run began: {}", changed.as_str())
             }
+            Self::Rejected(rejection) => f.write_str(&rejection.why),
             Self::Conflict(why) | Self::Lost(why) | Self::Gone(why) | Self::Other(why) => {
                 f.write_str(why)
             }
@@ -96,6 +118,19 @@ impl DbError {
             | SqlState::DATABASE_DROPPED
             | SqlState::IDLE_SESSION_TIMEOUT
             | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Lost(text),
+            _ if ["22", "23", "P0"].iter().any(|class| code.code().starts_with(class)) => {
+                let violates =
+                    matches!(*code, SqlState::FOREIGN_KEY_VIOLATION | SqlState::RESTRICT_VIOLATION);
+                let foreign_key = error.as_db_error().filter(|_| violates).and_then(|error| {
+                    let text = |part: Option<&str>| part.map(str::to_owned);
+                    Some(Constraint {
+                        schema: text(error.schema())?,
+                        table: text(error.table())?,
+                        name: text(error.constraint())?,
+                    })
+                });
+                Self::Rejected(Rejection { code: code.code().to_owned(), why: text, foreign_key })
+            }
             _ => Self::Other(text),
         }
     }

@@ -55,6 +55,11 @@ impl Pass<'_, '_> {
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
         // A large group is evaluated again for each chunk, so fewer chunks are better.
         let rows = if self.large_group { self.most.rows() } else { rows };
+        let rows = self
+            .rejected
+            .part()
+            .filter(|_| self.blocks.is_none())
+            .map_or(rows, |part| rows.min(part));
         let row_limit = (self.worker.budget.at_most(u32::MAX) / tables).clamp(1, rows.max(1));
         self.set_lock_wait().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
@@ -64,9 +69,15 @@ impl Pass<'_, '_> {
                     blocks.without_limit(row_limit).unwrap_or(1).min(self.pace.size())
                 }
             };
+            let most = self.rejected.part().map_or(most, |part| most.min(part));
             blocks.reach(ahead, most, row_limit.into())
         } else {
             (self.probe(ahead, i64::from(row_limit) - 1).await?, 0)
+        };
+        self.rejected.tried = if self.blocks.is_some() {
+            u32::try_from(blocks).unwrap_or(u32::MAX)
+        } else {
+            row_limit
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), row_limit).await? {
             return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
@@ -96,7 +107,10 @@ impl Pass<'_, '_> {
             self.count_left(&range, attempt).await?
         };
         let gone = deleted.rows + deleted.children;
-        let examined = if let Some(scan_order) = &mut self.blocks {
+        let examined = if self.rejected.part().is_some() {
+            // A part of a chunk does not show what a whole one costs.
+            gone + left
+        } else if let Some(scan_order) = &mut self.blocks {
             scan_order.seen(blocks, deleted.rows + left, deleted.full);
             self.pace.learn(blocks, work);
             gone + left
@@ -151,7 +165,7 @@ impl Pass<'_, '_> {
     }
 
     /// Deletes the rows of a key range that can be deleted now.
-    async fn delete(&mut self, range: &KeyRange, most: u32) -> Result<Deleted, DbError> {
+    pub(super) async fn delete(&mut self, range: &KeyRange, most: u32) -> Result<Deleted, DbError> {
         let lock_wait = self.lock_wait();
         let limit = i64::from(most);
         let array = self.refused.array.clone();
@@ -303,7 +317,7 @@ impl Pass<'_, '_> {
     }
 
     /// Records the rows of a committed chunk, before anything else can fail.
-    fn committed(&mut self, deleted: &Deleted) {
+    pub(super) fn committed(&mut self, deleted: &Deleted) {
         self.tally.deleted += deleted.rows;
         self.tally.children += deleted.children;
         let gone = deleted.rows + deleted.children;
@@ -336,6 +350,8 @@ impl Pass<'_, '_> {
                     self.tally.left += u64::from(attempt == Attempt::Retry);
                     return Ok(1);
                 }
+                // The condition fails for a row, which the deletion will find.
+                DbError::Rejected(_) => return Ok(1),
                 error => return Err(error),
             },
         };
@@ -358,7 +374,7 @@ impl Pass<'_, '_> {
 
 /// The rows that a statement deleted.
 #[derive(Clone, Copy, Debug, Default)]
-struct Deleted {
+pub(super) struct Deleted {
     rows: u64,
     /// The deleted rows of the target's children.
     children: u64,

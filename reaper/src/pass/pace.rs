@@ -181,8 +181,9 @@ impl Pace {
         self.slow = if is_slow { self.slow.saturating_add(1) } else { 0 };
         self.just_slow |= self.slow == SLOW;
         self.chunks += 1;
-        let measures =
-            self.chunks >= MEASURED || (self.fixed.samples.is_empty() && self.chunks >= 2);
+        let is_due = self.chunks >= MEASURED || (self.fixed.samples.is_empty() && self.chunks >= 2);
+        // The fixed cost does not matter while the maximum number of rows takes less than desired.
+        let measures = is_due && self.fitted < self.limits.max_chunk;
         self.size = if measures && self.fitted >= 4 {
             self.chunks = 0;
             self.fitted / 2

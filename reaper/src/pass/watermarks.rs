@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sql::held::Held;
 use crate::sql::query::Text;
 
 /// A watermark is kept only if the server read at least this many blocks to find the first row. An
@@ -28,6 +29,10 @@ const WORTH_KEEPING: u64 = 500;
 /// `STATEMENT_TIMEOUT`, by default less than a hundredth of this time.
 const KEPT: Duration = Duration::from_mins(10);
 
+/// How long rows whose deletion fails are not tried again. After this time, rows are deleted whose
+/// deletion has become possible.
+const HELD: Duration = Duration::from_hours(24);
+
 /// Identifies a pass: the target's name, the table's oid, and the index of the reason.
 pub(crate) type Key = (String, u32, usize);
 
@@ -40,6 +45,8 @@ struct Marks {
     /// The start time of the server to which the watermarks apply.
     server: String,
     reached: HashMap<Key, Reached>,
+    /// The rows whose deletion fails, and until when they are not tried again.
+    held: HashMap<Key, (Held, Instant)>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +86,26 @@ impl Watermarks {
         }
     }
 
+    /// Returns the rows whose deletion has failed in an earlier pass.
+    pub(crate) fn held(&self, key: &Key, now: Instant) -> Held {
+        let held = &mut self.marks().held;
+        if held.get(key).is_some_and(|(_, until)| *until <= now) {
+            held.remove(key);
+        }
+        held.get(key).map(|(held, _)| held.clone()).unwrap_or_default()
+    }
+
+    /// Remembers the rows whose deletion fails, so that the next pass does not try them again.
+    pub(crate) fn keep_held(&self, key: &Key, held: &Held, now: Instant) {
+        let known = &mut self.marks().held;
+        if held.is_empty() {
+            known.remove(key);
+            return;
+        }
+        let until = known.get(key).map_or(now + HELD, |(_, until)| *until);
+        known.insert(key.clone(), (held.clone(), until));
+    }
+
     /// Removes the watermark of a pass that left due rows or was interrupted.
     pub(crate) fn forget(&self, key: &Key) {
         self.marks().reached.remove(key);
@@ -93,7 +120,7 @@ impl Watermarks {
     pub(crate) fn are_of(&self, server: &str) {
         let mut marks = self.marks();
         if marks.server != server {
-            *marks = Marks { server: server.to_owned(), reached: HashMap::new() };
+            *marks = Marks { server: server.to_owned(), ..Marks::default() };
         }
     }
 

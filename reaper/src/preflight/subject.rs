@@ -152,7 +152,7 @@ impl Subject<'_> {
         error: &Error,
     ) -> Result<bool, Error> {
         Ok(match DbError::of(error) {
-            DbError::Other(_) => true,
+            DbError::Other(_) | DbError::Rejected(_) => true,
             DbError::Gone(_) => auxiliary.row(IS_THERE, &[&leaf.oid]).await?.is_some(),
             _ => false,
         })

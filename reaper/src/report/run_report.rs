@@ -5,6 +5,7 @@
 //! missing gets its default, an unknown field is ignored, and an unknown outcome is
 //! [`ReportedOutcome::Other`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -79,6 +80,10 @@ pub struct TargetReport {
     /// The number of due rows that were skipped because they were locked. Some of them may have
     /// been deleted at the retry.
     pub skipped_locked: u64,
+    /// The number of due rows that were left because their deletion fails: `foreign_key` for rows
+    /// that another table references, `error` for others. Omitted if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, u64>,
     /// The number of due rows that were left after the run, including locked rows. `None` while the
     /// run is active.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -89,8 +89,14 @@ pub(crate) async fn of_leaf(
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let watermarks = worker.watermarks;
         let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
-        let result = pass.work().await;
+        // Boxed because the statements of a chunk make this future large.
+        let result = Box::pin(pass.work()).await;
         remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
+        watermarks.keep_held(
+            &(target.name.clone(), leaf.oid, index),
+            &pass.sql.held,
+            Instant::now(),
+        );
         // A pass that did not complete may have left due rows.
         pass.tally.uncertain |= result.is_err();
         tally.add(pass.tally);
@@ -267,6 +273,7 @@ pub(crate) fn passes(
             children: located.children.clone(),
             tables: tables.clone(),
             read: read.clone(),
+            held: watermarks.held(&(target.name.clone(), leaf.oid, index), now),
             values: Values::Bound,
         };
         due.iter().enumerate().map(pass).collect()

@@ -1,5 +1,6 @@
 //! A target run: the lookup of one target's table, the work on it, and its result.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -538,9 +539,21 @@ impl<'a> TargetRun<'a> {
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
             busy: self.busy,
+            held: held(&self.tallies),
             uncounted_cascades,
             forced: self.forced.into_iter().map(Code::as_str).collect(),
         };
         TargetReport::new(worked, backlog)
     }
+}
+
+/// Returns the number of due rows whose deletion fails, by cause.
+fn held(tallies: &[Tally]) -> BTreeMap<String, u64> {
+    let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
+    let causes = [
+        ("foreign_key", sum(|tally| tally.held_by_foreign_keys)),
+        ("error", sum(|tally| tally.held_by_errors)),
+    ];
+    let held = causes.into_iter().filter(|(_, rows)| *rows > 0);
+    held.map(|(cause, rows)| (cause.to_owned(), rows)).collect()
 }

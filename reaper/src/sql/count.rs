@@ -22,17 +22,24 @@ impl PassSql {
         let columns = format!("t.{name} AS due, {fresh} AS fresh");
         let from = format!("FROM ONLY {table} t WHERE {due}{order} LIMIT {cap}");
         query.text = match &self.only {
-            None => format!(
-                "SELECT pg_catalog.count(*) FILTER (WHERE fresh), pg_catalog.count(*), {} FROM (SELECT {columns} {from}) AS found",
-                self.due.oldest("")
-            ),
+            None => match self.is_not_held() {
+                None => format!(
+                    "SELECT pg_catalog.count(*) FILTER (WHERE fresh), pg_catalog.count(*), {} FROM (SELECT {columns} {from}) AS found",
+                    self.due.oldest("")
+                ),
+                Some(held) => format!(
+                    "SELECT pg_catalog.count(*) FILTER (WHERE fresh AND free), pg_catalog.count(*), {}, \
+                     pg_catalog.count(*) FILTER (WHERE free) FROM (SELECT {columns}, {held} AS free {from}) AS found",
+                    self.due.oldest("free")
+                ),
+            },
             Some(only) => {
                 let counts = format!(
                     "pg_catalog.count(*) FILTER (WHERE fresh AND free), pg_catalog.count(*), {}, \
                      pg_catalog.count(*) FILTER (WHERE free)",
                     self.due.oldest("free")
                 );
-                only.looked_at(&counts, &columns, "true", &from, &mut query)
+                only.looked_at(&counts, &columns, self.filter(only), "true", &from, &mut query)
             }
         };
         query
@@ -73,7 +80,7 @@ impl PassSql {
             ),
             Some(only) => {
                 let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
-                only.looked_at(&newest, &columns, "true", &from, &mut query)
+                only.looked_at(&newest, &columns, only.filter(), "true", &from, &mut query)
             }
         };
         query
@@ -98,6 +105,7 @@ impl PassSql {
                 only.looked_at(
                     counts,
                     "true AS row",
+                    only.filter(),
                     &format!("({due}) IS TRUE"),
                     &from,
                     &mut query,
@@ -119,11 +127,12 @@ impl Only {
         &'a self,
         results: &str,
         columns: &str,
+        filter: Option<String>,
         wanted: &str,
         from: &str,
         query: &mut Query<'a>,
     ) -> String {
-        let passes = self.filter().unwrap_or_else(|| "true".to_owned());
+        let passes = filter.unwrap_or_else(|| "true".to_owned());
         let passes = format!("CASE WHEN {wanted} THEN {passes} ELSE false END");
         let Some(group) = &self.group else {
             return format!(

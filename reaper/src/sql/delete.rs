@@ -61,6 +61,8 @@ impl PassSql {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let (groups, only) = self.decided(&due, lock_wait, &mut query);
+        // Without conditions of the target, only the rows whose deletion fails are excluded.
+        let only = only.or_else(|| self.is_not_held());
         let only = only.map(|only| format!(" AND {only}")).unwrap_or_default();
         let order = match (self.order, lock_wait) {
             (Order::Index, LockWait::SkipLocked | LockWait::Locked | LockWait::TableLocked)
@@ -175,7 +177,7 @@ impl PassSql {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let (table, this) = (&self.table, self.this_table("t"));
-        let filter = only.filter().map(|filter| format!(" AND {filter}")).unwrap_or_default();
+        let filter = self.filter(only).map(|filter| format!(" AND {filter}")).unwrap_or_default();
         let Some(group) = &only.group else {
             let order = match self.order {
                 Order::Index if self.key.is_empty() => {
@@ -246,7 +248,7 @@ impl PassSql {
         query: &mut Query<'a>,
     ) -> (Option<String>, Option<String>) {
         let Some(only) = &self.only else { return (None, None) };
-        let filter = only.filter();
+        let filter = self.filter(only);
         let locked = match lock_wait {
             LockWait::TableLocked => None,
             LockWait::Locked => Some(LOCKED_BY_US),
@@ -295,7 +297,7 @@ impl PassSql {
     }
 
     /// Returns the condition that `row` belongs to the table that was examined.
-    fn this_table(&self, row: &str) -> String {
+    pub(super) fn this_table(&self, row: &str) -> String {
         format!("{row}.tableoid {EQ} {}::pg_catalog.oid", self.oid)
     }
 }

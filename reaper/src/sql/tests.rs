@@ -49,6 +49,7 @@ fn pass() -> PassSql {
         children: Vec::new(),
         tables: Vec::new(),
         read: Vec::new(),
+        held: Held::default(),
         values: Values::Bound,
     }
 }

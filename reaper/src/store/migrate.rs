@@ -35,7 +35,8 @@ macro_rules! migrations {
 }
 
 /// The migrations of the reaper's tables, oldest first.
-pub const MIGRATIONS: &[Migration<'static>] = migrations!["2001_runs_and_state"];
+pub const MIGRATIONS: &[Migration<'static>] =
+    migrations!["2001_runs_and_state", "2002_finite_times"];
 
 impl Migration<'_> {
     /// Returns the version in the format of the table of versions.

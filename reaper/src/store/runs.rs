@@ -19,6 +19,7 @@ use tokio_postgres::{Client, Error, Row};
 use uuid::Uuid;
 
 use crate::store::own_tables::OwnTables;
+use crate::store::readable;
 
 /// "SRru": first key of the locks that show which runs are alive.
 pub const ALIVE: i32 = 0x5352_7275;
@@ -262,19 +263,19 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(row: &Row) -> Self {
-        Self {
-            id: RunId(row.get(0)),
-            instance: row.get(1),
-            version: row.get(2),
-            started_at: row.get(3),
-            heartbeat_at: row.get(4),
-            finished_at: row.get(5),
-            trigger: row.get(6),
-            outcome: row.get(7),
-            report: row.get(8),
-            alive: row.get(9),
-        }
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: RunId(row.try_get(0)?),
+            instance: row.try_get(1)?,
+            version: row.try_get(2)?,
+            started_at: row.try_get(3)?,
+            heartbeat_at: row.try_get(4)?,
+            finished_at: row.try_get(5)?,
+            trigger: row.try_get(6)?,
+            outcome: row.try_get(7)?,
+            report: row.try_get(8)?,
+            alive: row.try_get(9)?,
+        })
     }
 }
 
@@ -288,7 +289,7 @@ pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Ru
         own.runs()
     );
     let rows = client.query(&sql, &[&i64::from(ALIVE), &count]).await?;
-    Ok(rows.iter().map(Run::of).collect())
+    Ok(readable(&rows, Run::read))
 }
 
 /// Returns runs that were killed: they are unfinished, their lock is not held, and they have not
@@ -307,7 +308,7 @@ pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error>
         own.runs()
     );
     let rows = client.query(&sql, &[&i64::from(ALIVE)]).await?;
-    Ok(rows.iter().map(Run::of).collect())
+    Ok(readable(&rows, Run::read))
 }
 
 /// What a run of the last day did, for a chart.
@@ -334,14 +335,16 @@ pub async fn recent(
 ) -> Result<Vec<RunSummary>, Error> {
     let sql = include_str!("recent_runs.sql").replace("{runs}", own.runs());
     let rows = client.query(&sql, &[&count]).await?;
-    let summary = |row: &Row| RunSummary {
-        started_at: row.get(0),
-        outcome: row.get(1),
-        deleted: row.get(2),
-        chunk_ms_mean: row.get(3),
-        chunk_ms_max: row.get(4),
+    let summary = |row: &Row| {
+        Ok(RunSummary {
+            started_at: row.try_get(0)?,
+            outcome: row.try_get(1)?,
+            deleted: row.try_get(2)?,
+            chunk_ms_mean: row.try_get(3)?,
+            chunk_ms_max: row.try_get(4)?,
+        })
     };
-    Ok(rows.iter().map(summary).collect())
+    Ok(readable(&rows, summary))
 }
 
 /// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if it has
@@ -367,7 +370,8 @@ pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>
          ORDER BY started_at DESC, id DESC LIMIT 50",
         own.runs()
     );
-    Ok(client.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+    let rows = client.query(&sql, &[]).await?;
+    Ok(readable(&rows, |row| row.try_get(0)))
 }
 
 /// Returns when a run last succeeded and when one last finished, of any reaper. Only the last 5000
@@ -378,10 +382,12 @@ pub async fn last_ended(
 ) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Error> {
     let sql = format!(
         "SELECT pg_catalog.max(finished_at) FILTER (WHERE outcome OPERATOR(pg_catalog.=) 'success'), pg_catalog.max(finished_at)
-         FROM (SELECT finished_at, outcome FROM {} ORDER BY started_at DESC, id DESC LIMIT 5000) AS last",
+         FROM (SELECT finished_at, outcome FROM {} ORDER BY started_at DESC, id DESC LIMIT 5000) AS last
+         WHERE pg_catalog.isfinite(finished_at)",
         own.runs()
     );
-    client.query_one(&sql, &[]).await.map(|row| (row.get(0), row.get(1)))
+    let row = client.query_one(&sql, &[]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Returns whether the error means that the table does not exist. The reaper's migrations are

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
 use crate::store::own_tables::OwnTables;
+use crate::store::readable;
 
 /// Returns the value of a key.
 pub async fn get(client: &Client, own: &OwnTables, key: &str) -> Result<Option<Value>, Error> {
@@ -46,7 +47,7 @@ pub async fn all(
         own.state()
     );
     let rows = client.query(&sql, &[&prefix, &count]).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    Ok(readable(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))))
 }
 
 /// Deletes the keys that begin with `prefix` and whose value has a member `time` that is more than

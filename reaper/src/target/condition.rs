@@ -155,7 +155,11 @@ pub(crate) async fn resolve(
                 tokio::time::sleep(BACKOFF).await;
             }
             DbError::Timeout(bound) => return Ok(Resolution::Locked(bound)),
-            DbError::Conflict(_) | DbError::Gone(_) | DbError::Changed(_) | DbError::Other(_) => {
+            DbError::Conflict(_)
+            | DbError::Gone(_)
+            | DbError::Changed(_)
+            | DbError::Rejected(_)
+            | DbError::Other(_) => {
                 return refused(client, &error).await;
             }
         }
@@ -188,7 +192,9 @@ async fn read(
         client.batch_execute("SAVEPOINT again").await?;
         match client.query_typed(&view(WRITTEN, &format!(" WHERE (\n{again}\n)")), &[]).await {
             Ok(_) => {}
-            Err(error) if matches!(DbError::of(&error), DbError::Other(_)) => {
+            Err(error)
+                if matches!(DbError::of(&error), DbError::Other(_) | DbError::Rejected(_)) =>
+            {
                 client.batch_execute("ROLLBACK TO again").await?;
                 continue;
             }

@@ -62,8 +62,12 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     let daemon = |(key, value, renewed_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let registration: Registration = serde_json::from_value(value).ok()?;
-        let alive = renewed_at + SILENT > at
-            && (registration.next_at + OVERDUE > at || is_running(&instance));
+        // A time that is out of range is not in the past.
+        let is_after = |time: DateTime<Utc>, margin| {
+            time.checked_add_signed(margin).is_none_or(|end| end > at)
+        };
+        let alive = is_after(renewed_at, SILENT)
+            && (is_after(registration.next_at, OVERDUE) || is_running(&instance));
         alive.then_some(Daemon { instance, registration })
     };
     let mut daemons: Vec<Daemon> =

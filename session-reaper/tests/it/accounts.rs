@@ -116,7 +116,7 @@ async fn missing_privilege_fails_with_the_grant_to_run() {
     let database = Database::create().await;
     accounts(&database, &ALL).await;
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d")]).await;
-    assert_eq!(reaped.code, Some(65), "{}", reaped.report);
+    assert_eq!(reaped.code, Some(3), "{}", reaped.report);
     let why = reaped.target("accounts")["why"].as_str().unwrap();
     assert!(why.contains("GRANT"), "{why}");
     assert_eq!(reaped.target("sessions")["outcome"], "success");

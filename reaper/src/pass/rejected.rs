@@ -1,0 +1,250 @@
+//! Rows whose deletion the server rejects: a foreign key without an action, a trigger that raises an
+//! error, or a condition that fails for a row.
+//!
+//! If a foreign key of this table rejects a chunk, the rows that it holds are excluded by a
+//! condition from then on. For any other error, the pass searches for the row: it deletes parts of
+//! the chunk, until a part with a single row fails. That row is excluded by the hash of its key.
+
+use tokio_postgres::types::{ToSql, Type};
+
+use super::{Next, Pass};
+use crate::backlog::COUNT_CAP;
+use crate::connection::db_error::{Bound, Constraint, DbError, Rejection};
+use crate::observe::ChunkOutcome;
+use crate::sql::KeyRange;
+use crate::sql::held::ForeignKey;
+use crate::sql::query::Text;
+use crate::stop_reason::StopReason;
+use crate::target::Order;
+
+/// If this many rows are rejected for the same reason before any row is deleted, all rows are
+/// assumed to be rejected, and the target fails.
+const ALIKE: u32 = 20;
+
+/// The maximum number of rows that are excluded by their hashes.
+const EXCLUDED: usize = 1_000;
+
+/// The number of rows that are logged as warnings.
+const LOGGED: u32 = 5;
+
+/// The maximum number of rows in a block.
+const ROWS_IN_A_BLOCK: i64 = 2_000;
+
+/// The search for a row whose deletion is rejected.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rejected {
+    /// The number of rows, or of blocks in heap order, after the cursor that contain the row, and the
+    /// size of the next part.
+    search: Option<(u32, u32)>,
+    /// The size of the part that was tried last.
+    pub(crate) tried: u32,
+    /// The number of rows that were rejected, and the error code that all of them had.
+    rows: u32,
+    code: Option<String>,
+}
+
+impl Rejected {
+    /// Returns the maximum size of the next part; `None` if no row is searched for.
+    pub(crate) fn part(&self) -> Option<u32> {
+        self.search.map(|(_, part)| part)
+    }
+
+    /// Records that a part was deleted. The row is in the remaining ones.
+    pub(crate) fn part_done(&mut self) {
+        self.search = self.search.and_then(|(window, _)| {
+            let window = window.saturating_sub(self.tried);
+            (window > 0).then(|| (window, (window / 2).max(1)))
+        });
+    }
+
+    /// Records that a part was rejected. Returns `false` if it cannot be divided.
+    fn divide(&mut self) -> bool {
+        if self.tried <= 1 {
+            self.search = None;
+            return false;
+        }
+        self.search = Some((self.tried, (self.tried / 2).max(1)));
+        true
+    }
+
+    /// Records a rejected row. Returns whether all rows so far had the same error.
+    fn row(&mut self, code: &str) -> bool {
+        self.rows += 1;
+        self.code.get_or_insert_with(|| code.to_owned()) == code
+    }
+}
+
+impl Pass<'_, '_> {
+    /// Excludes the rows for which the server rejected a chunk, or divides the chunk further. Returns
+    /// an error if the target must fail.
+    pub(super) async fn exclude(
+        &mut self,
+        ahead: &KeyRange,
+        rejection: Rejection,
+    ) -> Result<(), StopReason> {
+        self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
+        if self.sql.key.is_empty() || self.sql.is_grouped() {
+            return Err(StopReason::Failed(rejection.why));
+        }
+        if let Some(foreign_key) = self.foreign_key(&rejection).await? {
+            tracing::warn!(
+                event = "rows_held",
+                target_table = self.target,
+                reason = self.reason,
+                constraint = foreign_key.constraint.name,
+                table = foreign_key.table,
+                "rows are referenced by a foreign key; skipping them"
+            );
+            self.sql.held.foreign_keys.push(foreign_key);
+            return Ok(());
+        }
+        if self.rejected.divide() {
+            return Ok(());
+        }
+        let rows = self.rows_of(ahead).await?;
+        if self.blocks.is_some() {
+            for (row, hash) in rows {
+                match self.delete(&row, self.most.rows()).await {
+                    Ok(deleted) => self.committed(&deleted),
+                    Err(DbError::Rejected(rejection)) => self.hold(hash, &rejection)?,
+                    // The row is locked. It is tried again with its block.
+                    Err(DbError::Timeout(Bound::Lock)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            return Ok(());
+        }
+        match rows.into_iter().next() {
+            Some((_, hash)) => self.hold(hash, &rejection),
+            None => Err(StopReason::Failed(rejection.why)),
+        }
+    }
+
+    /// Removes remembered foreign keys that no longer exist.
+    pub(super) async fn check_held(&mut self) -> Result<(), StopReason> {
+        for foreign_key in std::mem::take(&mut self.sql.held.foreign_keys) {
+            let found = self.find(&foreign_key.constraint).await?;
+            self.sql.held.foreign_keys.extend(found);
+        }
+        Ok(())
+    }
+
+    /// Counts the due rows that this pass has left because their deletion fails.
+    pub(super) async fn count_held(&mut self) -> Result<(), StopReason> {
+        let whole = KeyRange::default();
+        let sql = self.sql.ordered(Order::Index);
+        let mut counts = Vec::new();
+        for held in sql.held_rows(&whole, &COUNT_CAP) {
+            let row = self.worker.connection.one(&held).await.map_err(DbError::from);
+            counts.push(match row {
+                Ok(row) => row.try_get::<_, i64>(0)?,
+                Err(DbError::Timeout(_)) => 1,
+                Err(error) => return Err(error.into()),
+            });
+        }
+        let mut counts = counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0));
+        self.tally.held_by_foreign_keys +=
+            counts.by_ref().take(sql.held.foreign_keys.len()).sum::<u64>();
+        self.tally.held_by_errors += counts.sum::<u64>();
+        self.tally.uncertain = true;
+        Ok(())
+    }
+
+    /// Returns the foreign key that caused a rejection, if it references this table, if the role may
+    /// read its columns, and if its rows are not excluded yet.
+    async fn foreign_key(&self, rejection: &Rejection) -> Result<Option<ForeignKey>, StopReason> {
+        let Some(constraint) = &rejection.foreign_key else { return Ok(None) };
+        let found = self.find(constraint).await?;
+        Ok(found.filter(|found| !self.sql.held.foreign_keys.contains(found)))
+    }
+
+    async fn find(&self, constraint: &Constraint) -> Result<Option<ForeignKey>, StopReason> {
+        const FIND: &str = include_str!("foreign_key.sql");
+        let Constraint { schema, table, name } = constraint;
+        let connection = &self.worker.connection;
+        let params: [(&(dyn ToSql + Sync), Type); 4] = [
+            (name, Type::TEXT),
+            (schema, Type::TEXT),
+            (table, Type::TEXT),
+            (&self.sql.oid, Type::OID),
+        ];
+        let rows =
+            connection.deadline.with(1, connection.client.query_typed(FIND, &params)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(ForeignKey {
+            constraint: constraint.clone(),
+            table: row.try_get(0)?,
+            refers: row.try_get(1)?,
+        }))
+    }
+
+    /// Returns the due rows of the next part, each as a key range and with the hash of its key.
+    async fn rows_of(&mut self, ahead: &KeyRange) -> Result<Vec<(KeyRange, String)>, StopReason> {
+        let high = match &self.blocks {
+            Some(blocks) => blocks.reach(ahead, 1, u64::MAX).0,
+            None => self.probe(ahead, 0).await?,
+        };
+        let part = KeyRange { low: ahead.low.clone(), high: high.or_else(|| ahead.high.clone()) };
+        let most = if self.blocks.is_some() { ROWS_IN_A_BLOCK } else { 1 };
+        let keys = self.sql.keys(&part, &most);
+        let client = &self.worker.connection.client;
+        let statement = self.worker.connection.deadline.with(1, client.prepare(&keys.text)).await?;
+        let rows =
+            self.worker.connection.deadline.with(1, client.query(&statement, &keys.params)).await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (ctid, hash): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            found.push((one_row(&ctid), hash));
+        }
+        Ok(found)
+    }
+
+    /// Excludes a row. Returns an error if all rows so far were rejected for the same reason.
+    fn hold(&mut self, hash: String, rejection: &Rejection) -> Result<(), StopReason> {
+        let alike = self.rejected.row(&rejection.code);
+        let rows = self.rejected.rows;
+        if alike && rows >= ALIKE && self.tally.deleted == 0 {
+            return Err(StopReason::Failed(format!(
+                "the first {rows} rows cannot be deleted: {}",
+                rejection.why
+            )));
+        }
+        if self.sql.held.hashes.len() >= EXCLUDED {
+            return Err(StopReason::Failed(format!(
+                "more than {EXCLUDED} rows cannot be deleted: {}",
+                rejection.why
+            )));
+        }
+        if rows <= LOGGED {
+            tracing::warn!(
+                event = "row_held",
+                target_table = self.target,
+                reason = self.reason,
+                why = rejection.why,
+                "a row cannot be deleted; skipping it"
+            );
+        }
+        self.sql.held.hashes.push(hash);
+        Ok(())
+    }
+
+    /// Continues after a part of a chunk.
+    pub(super) fn after_part(&mut self, next: &Next) {
+        if matches!(next, Next::After(_) | Next::End) {
+            self.rejected.part_done();
+        }
+    }
+}
+
+/// Returns the range of positions that contains only the row at `ctid`, such as `(3,7)`.
+fn one_row(ctid: &str) -> KeyRange {
+    let before = ctid
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+        .and_then(|rest| rest.split_once(','))
+        .and_then(|(block, row)| {
+            Some(format!("({block},{})", row.parse::<u32>().ok()?.checked_sub(1)?))
+        });
+    let low = before.unwrap_or_else(|| ctid.to_owned());
+    KeyRange { low: Some(vec![Text(low)]), high: Some(vec![Text(ctid.to_owned())]) }
+}
