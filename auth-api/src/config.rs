@@ -37,9 +37,9 @@ use crate::redis::RedisConfig;
 /// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Settings of PostgreSQL.
+    /// Settings for PostgreSQL.
     pub database: DatabaseConfig,
-    /// Settings of Redis.
+    /// Settings for Redis.
     pub redis: RedisConfig,
     /// Address of the API.
     pub bind: SocketAddr,
@@ -49,9 +49,9 @@ pub struct Config {
     pub ops_hosts: OpsHosts,
     /// Address of the operators' endpoints, which are served only if there is an `admin_token`.
     pub admin_bind: SocketAddr,
-    /// Token that operators present; `None` disables the operators' endpoints.
+    /// Token that operators present. `None` if the operators' endpoints are disabled.
     pub admin_token: Option<AdminToken>,
-    /// File that `admin_token` was read from.
+    /// File that `admin_token` was read from, if any.
     pub admin_token_file: Option<PathBuf>,
     /// Public URL of the API.
     pub public_url: PublicUrl,
@@ -67,28 +67,29 @@ pub struct Config {
     pub clients_file: Option<PathBuf>,
     /// Directory of the signing keys.
     pub signing_keys_dir: PathBuf,
-    /// Minimum age of a key before it signs.
+    /// Age at which a key starts to sign.
     pub signing_key_delay: Duration,
-    /// `iss` of access tokens.
+    /// `iss` claim of access tokens.
     pub issuer: String,
-    /// `aud` of access tokens.
+    /// `aud` claim of access tokens.
     pub audience: String,
     /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// Origins whose pages may use the API with a cookie, in addition to that of `public_url`.
+    /// Origins whose pages may use the API with a cookie, in addition to the origin of
+    /// `public_url`.
     pub allowed_origins: Vec<String>,
     /// Whether cookies are also sent over plain HTTP.
     pub cookie_insecure: bool,
     /// Whether the demo page is served.
     pub demo: bool,
-    /// Number of consecutive generations with a retry from another network at which the session is
-    /// revoked; 0 disables this check.
+    /// The session is revoked after retries from another network in this number of consecutive
+    /// generations of refresh tokens. If 0, this check is disabled.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
     /// Interval between two rebuilds of the denylist.
     pub denylist_sync_interval: Duration,
-    /// Rate limits; `None` for none.
+    /// Rate limits. `None` if rate limits are disabled.
     pub rate_limit: Option<Quotas>,
     /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
@@ -98,7 +99,7 @@ pub struct Config {
     pub shutdown_timeout: Duration,
 }
 
-/// Settings of PostgreSQL, with a time limit on every wait for the server.
+/// Settings for PostgreSQL, with a time limit on every wait for the server.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     /// Connection options with statement timeouts.
@@ -111,12 +112,12 @@ pub struct DatabaseConfig {
     statement_timeout: Duration,
 }
 
-/// Settings of the commands that manage accounts.
+/// Settings for the commands that manage accounts.
 #[derive(Clone, Debug)]
 pub struct AccountsConfig {
-    /// Settings of PostgreSQL.
+    /// Settings for PostgreSQL.
     pub database: DatabaseConfig,
-    /// Settings of Redis.
+    /// Settings for Redis.
     pub redis: RedisConfig,
     /// Stellar network of the wallets.
     pub network: Network,
@@ -129,15 +130,15 @@ impl DatabaseConfig {
     }
 
     /// Returns how long to wait for a query, or for a transaction with several queries, if the
-    /// server does not respond: twice the server's own limit for one statement, plus one second for
-    /// the network.
+    /// server does not respond: twice the server's own statement timeout, plus one second for the
+    /// network.
     #[must_use]
     pub fn query_bound(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_secs(1)
     }
 }
 
-/// Formats a duration as in a setting. humantime would format 90 days in months.
+/// Formats a duration in the syntax of the settings. humantime would format 90 days in months.
 fn duration(duration: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
     let seconds = duration.as_secs();
@@ -148,8 +149,8 @@ fn duration(duration: Duration) -> String {
 }
 
 impl fmt::Display for Config {
-    /// Writes the effective configuration as `NAME=value` lines, with secrets redacted.
-    /// `auth-api config` prints them.
+    /// Writes the effective configuration as `NAME=value` lines, with secrets redacted. These
+    /// lines are the output of `auth-api config`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lifetimes = &self.lifetimes;
         let path = |path: Option<&PathBuf>| {

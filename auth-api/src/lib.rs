@@ -1,3 +1,4 @@
+//! The library of `auth-api`, an API for logging in with a Stellar wallet.
 //!
 //! Read [`routes`] first: it contains the table of URLs and one file per endpoint. A request passes
 //! through `routes → credentials` (verifies what the client presents) `→ schema` (reads and writes
@@ -7,13 +8,13 @@
 //!   module does no network or database I/O.
 //! - [`denylist`]: the revoked sessions in Redis. It is used only while it is provably complete.
 //! - [`audit`]: events about who started, used and ended which session; `revocation` ends sessions;
-//!   [`last_seen`] writes when a cookie session was last used.
-//! - [`admin`]: what operators can list and revoke, over HTTP or from a shell.
+//!   [`last_seen`] records the time at which a cookie session was last used.
+//! - [`admin`]: lists and revocations for operators, over HTTP or from a shell.
 //! - [`clients`]: authentication of other services that introspect or revoke tokens; [`reload`]:
-//!   reload on SIGHUP.
+//!   reloads files on SIGHUP.
 //! - [`limits`]: rate limits, counted in Redis; [`repeats`]: sums of repeated rejections.
 //! - [`redis`]: the connection to Redis, with a circuit breaker, so that requests do not wait for a
-//!   Redis that does not respond.
+//!   Redis server that does not respond.
 //! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: bodies,
 //!   problem documents, the request log.
 //! - [`config`]: the settings, read once; [`commands`]: one file per subcommand; `files`: reading

@@ -1,12 +1,13 @@
-//! `auth-api`. Run `auth-api --help` for usage; the documentation of the library explains how it
-//! works.
+//! The program `auth-api`. Run `auth-api --help` for usage. The documentation of the library
+//! explains how the program works.
 
 use std::process::ExitCode;
 
 use auth_api::commands::{self, Cli};
 use auth_api::telemetry;
 
-/// A request makes about a hundred small allocations, on any of the threads.
+/// A request makes about a hundred small allocations, on any of the threads, so the speed of the
+/// allocator matters.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -48,7 +48,7 @@ pub(crate) struct InvalidArgument {
 }
 
 impl FilterArgs {
-    /// Whether there is no filter. Without a filter, all sessions are selected.
+    /// Returns `true` if no filter is set. Without a filter, all sessions are selected.
     pub(crate) fn is_empty(&self) -> bool {
         self.given().next().is_none()
     }
@@ -108,14 +108,15 @@ impl FilterArgs {
 }
 
 impl fmt::Display for FilterArgs {
-    /// Writes the filters for the audit log: `account=G… older_than=30d`, or `all`.
+    /// Writes the filters for the audit log: `account=G… older_than=30d`, or `all` if no filter is
+    /// set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let given: Vec<_> = self.given().map(|(name, value)| format!("{name}={value}")).collect();
         f.write_str(if given.is_empty() { "all".to_owned() } else { given.join(" ") }.as_str())
     }
 }
 
-/// Parses an account's id, or the address of its wallet on `network`.
+/// Parses an account's id, or the address of the account's wallet on `network`.
 pub(crate) fn account_selector(text: &str, network: Network) -> Option<AccountSelector> {
     if let Ok(id) = Uuid::try_parse(text) {
         return Some(AccountSelector::Id(AccountId(id)));

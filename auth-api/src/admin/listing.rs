@@ -1,5 +1,5 @@
-//! The list of live sessions: all of them in pages, newest first, or only the most recently used
-//! ones.
+//! The list of live sessions. It contains either all live sessions, in pages and newest first, or
+//! only the most recently used sessions.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,14 +30,14 @@ const MAX_LIMIT: u16 = 1000;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "List")]
 pub(crate) struct ListQuery {
-    /// Order of the list: `newest`, or `activity` for the most recently used sessions, without
-    /// further pages [default: newest]
+    /// Order of the list: `newest` lists the newest sessions first; `activity` lists the most
+    /// recently used sessions first, and has no further pages [default: newest]
     #[arg(long)]
     pub(crate) order: Option<String>,
     /// Maximum number of sessions: 1 to 1000, or 1 to 200 with `--order activity` [default: 200]
     #[arg(long)]
     pub(crate) limit: Option<String>,
-    /// Show the page after the one that ended with this session
+    /// Show the page that begins after this session, the last session of the previous page
     #[arg(long, value_name = "SESSION_ID")]
     pub(crate) after: Option<String>,
 }
@@ -166,7 +166,8 @@ pub(crate) struct ListedSession {
     /// When the session was created, by a login.
     pub(crate) created_at: DateTime<Utc>,
     /// When the session was last used. For transport `token`, this is the time of the last refresh.
-    /// For transport `cookie`, this is the time of the last request, to the minute.
+    /// For transport `cookie`, this is the time of the last request, recorded at most once a
+    /// minute.
     pub(crate) last_seen_at: DateTime<Utc>,
     /// When the session expires. Each use can extend this time (sliding expiration).
     pub(crate) expires_at: DateTime<Utc>,

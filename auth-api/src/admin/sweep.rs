@@ -9,12 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The number of sessions that one transaction ends. At this size, other transactions wait for a
-/// row for a few tens of milliseconds, and Redis completes the pipeline of denials within
-/// `REDIS_TIMEOUT`.
+/// locked row for only a few tens of milliseconds, and Redis completes the pipeline of denials
+/// within `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
-/// Walks over the sessions that match and ends them. A dry run selects the same sessions, but does
-/// not end them.
+/// Walks over the sessions that match a filter, and ends them. A dry run selects the same sessions,
+/// but does not end them.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     walk: Walk,
@@ -58,8 +58,9 @@ impl Sweep {
         self.done
     }
 
-    /// Reads the next key range of the table, or ends a chunk of the sessions found there. Returns
-    /// the sessions that it ended, which the caller must deny, or `None` if nothing is left.
+    /// Ends a chunk of the sessions that were found before. If there are none, reads the next key
+    /// range of the table. Returns the sessions that this step ended, or `None` if nothing is left.
+    /// The caller must deny the returned sessions.
     pub(crate) async fn step(
         &mut self,
         conn: &mut AsyncPgConnection,

@@ -12,7 +12,7 @@ const MIN_LENGTH: usize = 32;
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken([u8; 32]);
 
-/// Why a text is not a valid token.
+/// The reason why a text is not a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminTokenError {
     /// The text is short enough to be guessed.
@@ -48,19 +48,20 @@ impl fmt::Debug for AdminToken {
 pub struct Admin(ArcSwapOption<AdminToken>);
 
 impl Admin {
-    /// Creates the authenticator for the operators' token. With `None`, every token is rejected.
+    /// Creates the authenticator for the operators' token. If `token` is `None`, every token is
+    /// rejected.
     #[must_use]
     pub fn new(token: Option<AdminToken>) -> Self {
         Self(ArcSwapOption::from_pointee(token))
     }
 
-    /// Whether a token is configured.
+    /// Returns `true` if a token is configured.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.load().is_some()
     }
 
-    /// Whether `presented` is the token. The comparison takes constant time.
+    /// Returns `true` if `presented` is the configured token. The comparison takes constant time.
     #[must_use]
     pub fn accepts(&self, presented: &str) -> bool {
         let token = self.0.load();

@@ -23,7 +23,7 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api accounts enable GBXFXNDLV4LSWA4VB7YIL5GBD7BVNR22SGBTDKMO2SBZZHDXSKZYCP7L"
     )]
     Enable(Request),
-    /// End an account's sessions immediately and delete the account with all of its data; if its
+    /// End an account's sessions immediately and delete the account with all of its data; if the
     /// wallet logs in again, a new account is created
     #[command(
         after_help = "Example:\n  auth-api accounts delete 0197f0a2-7c3e-7d10-9c55-0d0c6d8d3a7e"
@@ -67,8 +67,8 @@ pub(super) async fn run(command: &Command) -> anyhow::Result<()> {
             say(format_args!("enabled {} ({})", account.subject, account.id));
         }
         Command::Delete(_) => {
-            // The denials must be written first. Denials outlive the rows, and after the rows are
-            // deleted, missing denials can no longer be added.
+            // Write the denials before deleting the rows. Denials remain effective without the
+            // rows, but a missing denial cannot be added after the rows have been deleted.
             let ended = disable(&mut connection, &config, &selector).await?;
             let deleted = Account::delete(&mut connection, ended.account.id).await;
             deleted.context(
@@ -123,8 +123,8 @@ async fn disable(
     // failed to write their denials.
     let denied = Session::revoked_of(connection, account.id, denylist::LONGEST_WINDOW).await?;
     deny(config, &denied).await.context(
-        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens remain valid for \
-         up to another DENYLIST_SYNC_INTERVAL. Run the command again",
+        "the account is disabled and its sessions are revoked, but Redis was not told: access tokens of these sessions \
+         remain valid for up to another DENYLIST_SYNC_INTERVAL. Run the command again",
     )?;
     Ok(Ended { account, sessions: ended.len() })
 }

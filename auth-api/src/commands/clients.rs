@@ -35,8 +35,8 @@ pub(super) enum Command {
         after_help = "Example:\n  auth-api clients remove orders --introspection-clients-file /etc/auth-api/clients"
     )]
     Remove(Request),
-    /// Replace the argon2id hash that an earlier release stored, with the client's secret read from
-    /// standard input; the secret stays valid
+    /// Replace a client's argon2id hash, which an earlier release stored; the client's secret is
+    /// read from standard input and stays valid
     #[command(after_help = "Example:
   auth-api clients rehash orders --introspection-clients-file /etc/auth-api/clients < secret")]
     Rehash(Request),
@@ -57,7 +57,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     | Command::Remove(Request { options, .. })
     | Command::Rehash(Request { options, .. })) = command;
     let path = file(options)?;
-    // The secret is read before the file is locked, because a person may type it.
+    // Read the secret before locking the file, because a person may type the secret.
     let secret =
         if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
     let _lock = files::lock(&path).with_context(|| path.display().to_string())?;
@@ -110,7 +110,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the secret from a line of standard input.
+/// Reads the secret from the first line of standard input.
 fn secret_from_stdin() -> anyhow::Result<SecretString> {
     let stdin = std::io::stdin().lock();
     if stdin.is_terminal() {
@@ -135,7 +135,8 @@ fn file(options: &ClientsOptions) -> Result<PathBuf, ConfigError> {
     options.file().cloned().ok_or_else(missing)
 }
 
-/// Reads the file of clients. A missing file is empty.
+/// Returns the text of the file that contains the clients, or an empty text if the file does not
+/// exist.
 fn read(path: &Path) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
@@ -152,7 +153,8 @@ fn id_of(line: &str) -> Option<ClientId> {
 }
 
 /// Returns the text of the file with the client's line replaced by `line`, or with `line` appended
-/// if the client has no line. `None` removes the client's line. Everything else stays unchanged.
+/// if the client has no line. If `line` is `None`, the client's line is removed. All other lines
+/// stay unchanged.
 fn with_line(text: &str, id: &ClientId, line: Option<&str>) -> String {
     let mut line = line;
     let mut lines = Vec::new();

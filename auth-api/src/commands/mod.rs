@@ -50,7 +50,7 @@ enum Command {
     /// Disable, enable or delete an account
     #[command(subcommand)]
     Accounts(accounts::Command),
-    /// List and end the sessions of all accounts
+    /// List or end sessions of any account
     #[command(subcommand)]
     Admin(admin::Command),
     /// Manage the services that may introspect and revoke tokens
@@ -109,9 +109,9 @@ struct Misuse(String);
 
 /// The exit code for usage errors, the same as clap's.
 const USAGE: u8 = 2;
-/// `EX_CONFIG` of sysexits.h.
+/// The exit code for configuration errors: `EX_CONFIG` from sysexits.h.
 const CONFIGURATION: u8 = 78;
-/// `EX_UNAVAILABLE` of sysexits.h.
+/// The exit code if the database is unreachable: `EX_UNAVAILABLE` from sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
 /// Prints the error to standard error and returns the exit code: 2 for a usage error, 69 if the
@@ -130,7 +130,8 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if unreachable { UNAVAILABLE.into() } else { ExitCode::FAILURE }
 }
 
-/// Prints a line to standard output, which contains the result of a command and no log lines.
+/// Prints a line to standard output. Standard output contains only the result of a command, and no
+/// log lines.
 #[allow(clippy::print_stdout, reason = "the result of a command goes to standard output")]
 fn say(line: impl std::fmt::Display) {
     println!("{line}");

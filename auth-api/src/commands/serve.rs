@@ -5,11 +5,12 @@ use crate::config::Options;
 use crate::telemetry;
 
 pub(super) const EXAMPLE: &str = "Example:
-  DATABASE_URL=postgres://auth_api@localhost/app REDIS_URL=redis://localhost PUBLIC_URL=https://auth.example.com \\
+  DATABASE_URL=postgres://auth_api@localhost/app REDIS_URL=redis://localhost \\
+  PUBLIC_URL=https://auth.example.com \\
   AUTH_SECRET_FILE=/run/secrets/auth SIGNING_KEYS_DIR=/run/keys auth-api serve";
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
-    // The handler must be installed first. Until then, SIGHUP terminates the process.
+    // Install the handler first. Until it is installed, SIGHUP terminates the process.
     let hangups = signal(SignalKind::hangup())?;
     let config = options.check()?;
     let metrics = telemetry::record_metrics()?;

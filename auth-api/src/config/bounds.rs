@@ -12,8 +12,8 @@ use super::config_errors::ConfigErrors;
 pub struct Bounds {
     /// Maximum number of connections, across all workers.
     pub connections: usize,
-    /// Maximum number of connections from one network. `None` means a tenth of `connections`, and
-    /// no limit for trusted proxies, private networks and loopback.
+    /// Maximum number of connections from one network. If `None`, the maximum is a tenth of
+    /// `connections`, and trusted proxies, private networks and loopback have no limit.
     pub connections_per_network: Option<usize>,
     /// Maximum idle time of a connection between two requests.
     pub keep_alive: Duration,
@@ -34,8 +34,8 @@ impl Default for Bounds {
             // two file descriptors.
             connections: 1000,
             connections_per_network: None,
-            // This is longer than the minute for which proxies commonly keep idle connections, so
-            // the proxy closes them first.
+            // This is longer than the minute for which proxies commonly keep idle connections, so a
+            // proxy closes its idle connections first.
             keep_alive: Duration::from_secs(75),
             // Headers have a few hundred bytes. A client that cannot send them in this time only
             // occupies a connection.
@@ -149,7 +149,7 @@ fn size(text: &str) -> Result<usize, &'static str> {
 }
 
 impl Bounds {
-    /// Returns the maximum number of connections from one network, where it applies.
+    /// Returns the maximum number of connections from one network that is not exempt.
     #[must_use]
     pub fn network_share(&self) -> usize {
         self.connections_per_network.unwrap_or((self.connections / 10).max(1))

@@ -81,8 +81,8 @@ impl DatabaseOptions {
         let owner = connect.clone();
         let connect = connect
             .set("statement_timeout", &milliseconds)
-            // If a transaction stays idle for this long, its process has probably died. The timeout
-            // releases its locks.
+            // If a transaction stays idle for this long, the process that began it has probably
+            // died. The timeout releases the locks of the transaction.
             .set("idle_in_transaction_session_timeout", &milliseconds);
         Some(DatabaseConfig {
             connect,
@@ -231,8 +231,8 @@ impl Options {
         })
     }
 
-    /// Checks the settings of the commands that manage accounts: PostgreSQL, Redis, the network of
-    /// the wallets and the prefix of the keys.
+    /// Checks the settings for the commands that manage accounts: PostgreSQL, Redis, the network of
+    /// the wallets and the prefix of the Redis keys.
     pub fn check_accounts(&self) -> Result<AccountsConfig, ConfigError> {
         let mut config_errors = ConfigErrors::default();
         let config = self.check_accounts_into(&mut config_errors);
@@ -305,7 +305,7 @@ impl Options {
         )
     }
 
-    /// Checks the settings of Redis. The default prefix is derived from the issuer and the
+    /// Checks the settings for Redis. The default prefix is derived from the issuer and the
     /// network.
     fn redis(
         &self,
@@ -416,7 +416,7 @@ fn switch(text: &str) -> Result<bool, &'static str> {
 }
 
 /// Derives a prefix from the issuer and the network, so that two deployments that share a Redis
-/// server do not use each other's completeness marker.
+/// server do not use each other's marker, which states that the denylist is complete.
 fn default_redis_prefix(issuer: &str, network: Network) -> String {
     let hash = blake3::Hasher::new()
         .update(issuer.as_bytes())
@@ -448,8 +448,8 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     Ok(PublicUrl { uri: text.to_owned(), domain, origin: url.origin().ascii_serialization() })
 }
 
-/// Parses a URL without query and fragment (RFC 8414 §2). Verifiers compare it character by
-/// character, so it is kept as written.
+/// Parses a URL without query and fragment (RFC 8414 §2). Verifiers compare the issuer character by
+/// character, so the URL is kept as written.
 fn issuer(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "not a URL such as https://auth.example.com without user, query or fragment";
     let url = Url::parse(text).map_err(|_| FORM)?;
@@ -464,7 +464,8 @@ fn issuer(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Parses origins as browsers serialize them (RFC 6454 §6.2). Any other form would never match.
+/// Parses origins. Each origin must have the form in which browsers send it (RFC 6454 §6.2),
+/// because any other form would never match.
 fn origins(text: &str) -> Result<Vec<String>, String> {
     let listed = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     let origin = |text: &str| {

@@ -1,4 +1,4 @@
-//! Collection of configuration errors, so that they are reported together.
+//! Collects configuration errors, so that all of them are reported together.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -97,8 +97,8 @@ impl ConfigErrors {
         span
     }
 
-    /// Parses a duration like [`span`](Self::span) that must also be a whole number of seconds,
-    /// because tokens and messages contain times in seconds.
+    /// Parses a duration like [`span`](Self::span). The duration must also be a whole number of
+    /// seconds, because tokens and messages contain times in seconds.
     pub(super) fn seconds(
         &mut self,
         name: &str,
@@ -136,7 +136,7 @@ impl ConfigErrors {
         parse_file(path, parse).map_err(|error| self.note(name, error)).ok()
     }
 
-    /// Reads a secret from its variable or from the file that `NAME_FILE` names.
+    /// Reads a secret from the variable `NAME`, or from the file whose path is in `NAME_FILE`.
     pub(super) fn secret(
         &mut self,
         name: &str,

@@ -1,6 +1,8 @@
-//! Defaults of settings. `docs/configuration.md` lists them, and a test compares the two.
+//! Defaults of settings. `docs/configuration.md` lists the defaults, and a test compares that page
+//! with the defaults in effect.
 //!
-//! The defaults of the limits are in `limits`, and those of connections and requests in `bounds`.
+//! The defaults of the rate limits are in `limits`. The defaults of the limits on connections and
+//! requests are in `bounds`.
 
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ pub(super) const BIND: &str = "127.0.0.1:8080";
 /// Lifetime of a challenge.
 pub(super) const CHALLENGE_TTL: Duration = Duration::from_mins(5);
 
-/// Time limit of a wait for a connection. The limit is longer than any statement takes under load,
-/// and shorter than the time that a person is willing to wait.
+/// Maximum time that a request waits for a database connection. The limit is longer than any
+/// statement takes under load, and shorter than the time that a person is willing to wait.
 pub(super) const DATABASE_CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle time after which an unused connection is closed.
@@ -26,22 +28,22 @@ pub(super) const DATABASE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Maximum number of database connections.
 pub(super) const DATABASE_POOL_SIZE: &str = "16";
 
-/// Time limit of a statement. Every statement is a lookup by key; a statement that takes seconds is
-/// waiting for a lock or for a failing disk.
+/// Time limit for a statement. Every statement is a lookup by key; a statement that takes seconds
+/// is waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Interval between two rebuilds of the denylist, which is also the maximum time until a revoked
-/// session that Redis lost is denied again.
+/// Interval between two rebuilds of the denylist. If Redis loses the denial of a revoked session,
+/// the session is denied again after at most this time.
 pub(super) const DENYLIST_SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Address and port of health checks and metrics.
 pub(super) const OPS_BIND: &str = "127.0.0.1:9080";
 
-/// Time limit of a Redis command. The limit is far longer than a lookup takes (0.1 ms) and far
+/// Timeout for a Redis command. The limit is far longer than a lookup takes (0.1 ms) and far
 /// shorter than a delay that a user notices.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Number of consecutive generations with a foreign retry at which the session is revoked. A single
+/// The session is revoked after foreign retries in this number of consecutive generations. A single
 /// foreign retry can come from a client that changed its network while a response was in transit.
 /// An attacker who follows the rotations causes a retry in each generation.
 pub(super) const REFRESH_FOREIGN_GENERATIONS: &str = "2";
@@ -59,8 +61,8 @@ pub(super) const SESSION_TTL: Duration = Duration::from_hours(30 * 24);
 /// supervisors commonly allow between SIGTERM and SIGKILL.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Minimum age of a key before it signs. The delay is longer than the time for which verifiers
-/// cache the published keys.
+/// Age at which a key starts to sign. The delay is longer than the time for which verifiers cache
+/// the published keys.
 pub(super) const SIGNING_KEY_DELAY: Duration = Duration::from_mins(10);
 
 /// Stellar network of the wallets.

@@ -6,19 +6,20 @@ use super::DatabaseConfig;
 use super::config_errors::ConfigErrors;
 use crate::redis::RedisConfig;
 
-/// The default of `REFRESH_REUSE_GRACE`: the time of the slowest response with default settings,
-/// which is 13 s (2 s for a connection, 11 s for the queries, 50 ms for Redis), plus [`MARGIN`] and
-/// two seconds to spare.
+/// The default of `REFRESH_REUSE_GRACE`. With default settings, the slowest response takes 13 s
+/// (2 s for a connection, 11 s for the queries, 50 ms for Redis). The default is this time plus
+/// [`MARGIN`] and two seconds to spare.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
 
 /// The maximum grace period. The use of a stolen token can go unnoticed for this long.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// The time that a client needs for a retry after the slowest response. The client waits for
-/// `Retry-After`, reconnects, perhaps over another network, and sends the request again.
+/// The time that a client needs for a retry after the slowest response. The client waits for the
+/// time in `Retry-After`, reconnects, perhaps over another network, and sends the request again.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Checks the maximum, which does not depend on the timeouts.
+/// Checks that the grace period does not exceed [`LONGEST`]. This check does not depend on the
+/// timeouts.
 pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     if grace > LONGEST {
         config_errors.note(
@@ -46,8 +47,8 @@ pub(super) fn check(
             "REFRESH_REUSE_GRACE",
             format_args!(
                 "must be at least {} (got {}): 15s more than the slowest response, which takes DATABASE_CHECKOUT_TIMEOUT ({}), twice \
-                 DATABASE_STATEMENT_TIMEOUT plus 1s ({}), and REDIS_TIMEOUT ({}); increase it, decrease these timeouts, or set \
-                 it to 0s so that a retry without its Idempotency-Key ends the session",
+                 DATABASE_STATEMENT_TIMEOUT plus 1s ({}), and REDIS_TIMEOUT ({}); increase REFRESH_REUSE_GRACE, decrease these \
+                 timeouts, or set REFRESH_REUSE_GRACE to 0s, with which a retry without the Idempotency-Key of the first attempt ends the session",
                 text(needed),
                 text(grace),
                 text(checkout),

@@ -30,11 +30,11 @@ pub(super) struct LimitOptions {
     /// Quota per session for refreshes [default: 30/1m]
     #[arg(long, env)]
     rate_limit_session: Option<String>,
-    /// Quota per IPv4 /24 or IPv6 /48 for logins that create an account; logins of existing
+    /// Quota per IPv4 /24 or IPv6 /48 for logins that create an account; logins to existing
     /// accounts do not count [default: 500/1h]
     #[arg(long, env)]
     rate_limit_new_accounts: Option<String>,
-    /// Quota per network for requests with an access token or a cookie, and for requests of other
+    /// Quota per network for requests with an access token or a cookie, and for requests from other
     /// services without client credentials; the two kinds are counted separately. Each process has
     /// its own counters [default: 6000/1m]
     #[arg(long, env)]
@@ -54,9 +54,9 @@ pub(super) struct LimitOptions {
 }
 
 // A person logs in a few times a day, but all users of an office or a mobile carrier may share one
-// address, as does a test suite on one machine. The defaults allow for hundreds of people per
-// address. They limit the expensive operations: verifying a signature (0.1 ms) and storing a
-// session, which anyone can cause by creating wallets.
+// address. All clients of a test suite share the address of one machine. The defaults allow for
+// hundreds of people per address. They limit the expensive operations: verifying a signature
+// (0.1 ms) and storing a session. Anyone can cause these operations by creating wallets.
 const IP: &str = "120/1m";
 // Only logins with a valid signature of the wallet count. Each such login writes a row in a
 // transaction that waits for the account's other logins. The quota limits a client that logs in
@@ -68,8 +68,9 @@ const REFRESH_IP: &str = "600/1m";
 // The quota allows for several browser tabs that refresh at the same time, and for retries.
 const SESSION: &str = "30/1m";
 // Creating a wallet is free, and each wallet that logs in leaves an account behind. Only a service
-// that is announced to a large audience has more new users from one network. With this quota, an
-// attacker can create 12,000 accounts a day from a network; without it, 172,800 from each address.
+// that is announced to a large audience has more new users than this from one network. With this
+// quota, an attacker can create 12,000 accounts a day from a network; without it, 172,800 from each
+// address.
 const NEW_ACCOUNTS: &str = "500/1h";
 // Each request costs a signature check (0.1 ms) and one or two reads by key. A backend that serves
 // pages for many people sends all its requests from one address. One hundred requests per second

@@ -28,7 +28,7 @@ pub struct Options {
     /// 12 hexadecimal digits derived from the issuer and the network]
     #[arg(long, env)]
     pub(super) redis_prefix: Option<String>,
-    /// Timeout of a Redis command, up to 10s; if a command times out, the request continues
+    /// Timeout for a Redis command, up to 10s; if a command times out, the request continues
     /// without Redis [default: 50ms]
     #[arg(long, env)]
     pub(super) redis_timeout: Option<String>,
@@ -63,8 +63,8 @@ pub struct Options {
     pub(super) stellar_network: Option<String>,
     /// Secret that authenticates challenges, refresh tokens and cookies: 32 bytes in base64.
     /// Several secrets can be listed, separated by commas: new credentials are made with the first
-    /// secret, and credentials made with any of the secrets are accepted. The file is reloaded on
-    /// SIGHUP [required]
+    /// secret, and credentials made with any of the secrets are accepted. `AUTH_SECRET_FILE` is
+    /// reloaded on SIGHUP [required]
     #[arg(long, env, hide_env_values = true)]
     pub(super) auth_secret: Option<String>,
     /// File that contains `AUTH_SECRET`
@@ -81,10 +81,10 @@ pub struct Options {
     pub(super) signing_key_delay: Option<String>,
     #[command(flatten)]
     pub(super) clients: ClientsOptions,
-    /// Claim `iss` of access tokens: a URL without user, query or fragment [default: `PUBLIC_URL`]
+    /// `iss` claim of access tokens: a URL without user, query or fragment [default: `PUBLIC_URL`]
     #[arg(long, env)]
     pub(super) issuer: Option<String>,
-    /// Claim `aud` of access tokens [default: `PUBLIC_URL`]
+    /// `aud` claim of access tokens [default: `PUBLIC_URL`]
     #[arg(long, env)]
     pub(super) audience: Option<String>,
     /// Lifetime of an access token, in whole seconds, up to 30m [default: 15m]
@@ -98,8 +98,8 @@ pub struct Options {
     #[arg(long, env)]
     pub(super) session_max_age: Option<String>,
     /// Minimum extension of a session. A new expiration time is stored only if it is later than the
-    /// stored one by at least this much. Must be shorter than `SESSION_TTL` [default: 1d, or a
-    /// thirtieth of `SESSION_TTL` if that is shorter]
+    /// stored expiration time by at least this much. Must be shorter than `SESSION_TTL` [default:
+    /// 1d, or a thirtieth of `SESSION_TTL` if that is shorter]
     #[arg(long, env)]
     pub(super) extend_threshold: Option<String>,
     /// Lifetime of a challenge, in whole seconds, up to 1h [default: 5m]
@@ -112,11 +112,11 @@ pub struct Options {
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
     /// Maximum age of the caller's login, in whole seconds, for requests that end other sessions
-    /// (RFC 9470), or `off` for no maximum [default: off]
+    /// (RFC 9470); `off` disables this check [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
-    /// Number of consecutive generations of refresh tokens with a foreign retry at which the
-    /// session is revoked, up to 1000. A foreign retry comes from another network and lacks the
+    /// The session is revoked after foreign retries in this number of consecutive generations of
+    /// refresh tokens, up to 1000. A foreign retry comes from another network and lacks the
     /// `Idempotency-Key` of the first attempt. With 0, foreign retries are only reported [default:
     /// 2]
     #[arg(long, env)]
@@ -141,7 +141,7 @@ pub struct Options {
     /// Interval between two rebuilds of the denylist, in whole seconds, up to 1h [default: 30s]
     #[arg(long, env)]
     pub(super) denylist_sync_interval: Option<String>,
-    /// Time that requests in progress have to complete after SIGTERM or SIGINT [default: 20s]
+    /// Time allowed for requests in progress to complete after SIGTERM or SIGINT [default: 20s]
     #[arg(long, env)]
     pub(super) shutdown_timeout: Option<String>,
     #[command(flatten)]
@@ -167,7 +167,8 @@ impl ClientsOptions {
     }
 }
 
-/// Parses any path. An empty path counts as not set, because templates leave variables empty.
+/// Parses any path. An empty path counts as not set, because deployment templates may leave a
+/// variable empty.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
@@ -186,11 +187,11 @@ pub struct DatabaseOptions {
     /// Maximum number of database connections, 1 to 1000 [default: 16]
     #[arg(long, env)]
     pub(super) database_pool_size: Option<String>,
-    /// Time that a request waits for a database connection before it fails with 503, up to 1h
-    /// [default: 2s]
+    /// Maximum time that a request waits for a database connection before it fails with 503, up to
+    /// 1h [default: 2s]
     #[arg(long, env)]
     pub(super) database_checkout_timeout: Option<String>,
-    /// Time limit of a statement, up to 1h [default: 5s]
+    /// Time limit for a database statement, up to 1h [default: 5s]
     #[arg(long, env)]
     pub(super) database_statement_timeout: Option<String>,
     /// Idle time after which an unused connection is closed, up to 1h [default: 5m]

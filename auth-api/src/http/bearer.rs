@@ -3,7 +3,8 @@
 use actix_web::HttpMessage;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 
-/// Returns whether any `Authorization` header has the scheme Bearer, even if it is malformed.
+/// Returns whether any `Authorization` header has the scheme Bearer, even if the header is
+/// malformed.
 pub(super) fn names_bearer(request: &impl HttpMessage) -> bool {
     let scheme = |header: &HeaderValue| {
         let scheme = header.as_bytes().trim_ascii().split(u8::is_ascii_whitespace).next();

@@ -33,8 +33,8 @@ impl Body {
         }
     }
 
-    /// Reads the whole body, within the limits on its size and time. Returns [`Problem::TooLarge`]
-    /// or [`Problem::BodyCutShort`] if it exceeds them or is incomplete.
+    /// Reads the whole body. Returns [`Problem::TooLarge`] if the body exceeds the size limit, and
+    /// [`Problem::BodyCutShort`] if the body is incomplete or exceeds the time limit.
     pub(super) async fn read(self) -> Result<Bytes, Problem> {
         let body = self.payload.map_err(|_| Problem::BodyCutShort)?.to_bytes_limited(self.size);
         let body =

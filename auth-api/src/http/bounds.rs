@@ -1,5 +1,5 @@
-//! The limits on connections and on request headers. The limits on a body apply where it is read,
-//! in [`Json`](super::Json).
+//! The limits on connections and on request headers. The limits on a body apply where the body is
+//! read, for [`Json`](super::Json) and [`Form`](super::Form).
 
 use std::any::Any;
 use std::net::{Shutdown, TcpStream as Socket};
@@ -29,17 +29,18 @@ struct Connection {
 }
 
 /// How long the rest of a response may take on a connection that is being closed to make room for
-/// another one.
+/// another connection.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// Registers a new connection, or closes it if its network already has too many. Closes the
-/// connection later if no request arrives for too long. Call this when a connection is accepted.
+/// Registers a new connection, or closes it if its network already has too many connections. Closes
+/// the connection later if no request arrives for too long. Call this when a connection is
+/// accepted.
 ///
 /// actix limits the time for the headers of a connection's *first* request, and the pause after a
 /// response. The first byte of the next request ends that pause, and nothing limits how long the
 /// second byte may take. So a client that has received one response could keep the connection open
-/// forever. The same applies to a client that receives a response before the end of its chunked
-/// body, because actix continues to read the body.
+/// forever. The same applies to a client that receives a response before it has sent the end of its
+/// chunked body, because actix continues to read the body.
 pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) {
     // Duplicate the descriptor of the socket. If this fails, only actix's own limits apply.
     let stream = stream.downcast_ref::<TcpStream>();
@@ -60,7 +61,7 @@ pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) 
 }
 
 /// Watches a connection until it ends, and closes it if it is idle for too long or has to make room
-/// for another one.
+/// for another connection.
 async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress>, bounds: Bounds) {
     while let Ok(now) =
         seen.wait_for(|now| now.closing || now.begun == now.ended).await.map(|now| *now)
@@ -82,8 +83,9 @@ async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress
     }
 }
 
-/// Closes an idle connection. At first, only the read half is shut down: actix treats the end of
-/// its input as the end of the connection, after it has written the rest of the last response.
+/// Closes an idle connection. First, shuts down only the read half: actix then writes the rest of
+/// the last response, and ends the connection. If this takes longer than [`LAST_BYTES`], shuts down
+/// both halves.
 async fn close_idle(socket: &Socket, mut seen: watch::Receiver<Progress>) {
     let _ = socket.shutdown(Shutdown::Read);
     if tokio::time::timeout(LAST_BYTES, seen.wait_for(|_| false)).await.is_err() {

@@ -26,8 +26,8 @@ pub async fn authenticate(
     let arrived = Instant::now();
     let client = Client::of(request, &state.trusted_proxies);
     limit_caller(request, state, route, client.ip)?;
-    // A credential that this service did not issue is rejected at once, which discloses nothing
-    // about any session.
+    // A credential that this service did not issue is rejected immediately. The response time then
+    // discloses nothing about any session.
     let credential = verified_credential(request, state)?;
     limit_session(request, state, route, client.ip, credential.session_id())?;
     let session = session_of(credential, arrived, request, state).await;
@@ -46,8 +46,8 @@ async fn session_of(
     match credential {
         VerifiedCredential::Token(id) => {
             refuse_denied(state, id).await?;
-            // The session is not denied, but not live either: it has expired, or was revoked a
-            // moment ago.
+            // A session that is not denied may still not be live: it may have expired, or it may
+            // have been revoked a moment ago.
             find_live(state, id).await?.ok_or(Problem::Unauthenticated)
         }
         VerifiedCredential::Cookie(token) => {
@@ -64,7 +64,7 @@ async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Pr
     Ok(())
 }
 
-/// Rejects a session whose login is older than `STEP_UP_AGE`, if that is set.
+/// Returns an error if `STEP_UP_AGE` is set and the login of the session is older.
 pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Problem> {
     let Some(max_age) = state.lifetimes.step_up else { return Ok(()) };
     let age = (session.now - session.authenticated_at()).to_std().unwrap_or_default();

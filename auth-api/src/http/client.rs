@@ -59,9 +59,9 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
     }
 }
 
-/// Warns once about a trusted proxy that sends client addresses in the header that is ignored, so
-/// that all of its clients share the proxy's address. A client that sends that header itself can
-/// cause this warning, but nothing else.
+/// Warns once about a trusted proxy that sends client addresses only in the ignored header. All
+/// clients of such a proxy share the proxy's address. A client that sends the ignored header itself
+/// can cause this warning, but nothing else.
 fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());
@@ -69,21 +69,21 @@ fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedPr
         WARNED.call_once(|| {
             tracing::warn!(
                 event = "other_proxy_header", %peer, read = read.as_str(), ignored = ignored.as_str(),
-                "trusted proxy sends another header than PROXY_HEADER; its clients share one address");
+                "trusted proxy sends a header other than PROXY_HEADER; its clients share one address");
         });
     }
 }
 
 /// One hop on the path of a request: an address, or `None` if the header does not contain a valid
-/// one.
+/// address for the hop.
 type Hop = Option<IpAddr>;
 
 /// Determines the address of the client by following the request back through the trusted proxies,
 /// using only the header that they write.
 ///
-/// The other header is never read. A proxy forwards it as the client sent it, so a client could use
-/// it to choose its address, or to hide behind the proxy's address by making the two headers
-/// disagree.
+/// The other header is never read. A proxy forwards that header unchanged from the client, so a
+/// client could use the header to choose its own address, or to hide behind the proxy's address by
+/// making the two headers disagree.
 fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
     let hops = match trusted.header() {
         ProxyHeader::XForwardedFor => x_forwarded_for,
@@ -92,9 +92,9 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAdd
     walk_back(peer, &path(headers, trusted.header(), hops), trusted)
 }
 
-/// Follows the path back from the peer, whose address is known, as long as each address that is
-/// reached belongs to a trusted proxy and the hop before it is known. Returns the last address that
-/// was reached when the path ends, is malformed, or hides an address. An address that only an
+/// Follows the path back from the peer, whose address is known. Stops at the first address that
+/// does not belong to a trusted proxy, or whose previous hop is unknown because the path ends, is
+/// malformed, or hides an address. Returns the address at which it stopped. An address that only an
 /// untrusted host claims is never returned.
 fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     let mut reached = peer;
@@ -105,7 +105,7 @@ fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     reached
 }
 
-/// Returns the hops that a header lists. The last one was added by the nearest proxy. All fields
+/// Returns the hops that a header lists. The last hop was added by the nearest proxy. All fields
 /// with the same name form one list (RFC 9110 §5.3).
 fn path(headers: &HeaderMap, header: ProxyHeader, hops: fn(&str) -> Vec<Hop>) -> Vec<Hop> {
     headers

@@ -7,9 +7,9 @@
 //! the same network if that network has reached its share, or of any network if the port is nearly
 //! full. Connections with a request in progress are never closed here.
 //!
-//! The registry contains no file descriptors. It signals the task that watches the connection. That
-//! task owns a duplicate of the socket ([`bounds`](super::bounds)), so it can never shut down a
-//! descriptor that was closed and reused.
+//! The registry contains no file descriptors. To close a connection, it signals the task that
+//! watches the connection. That task owns a duplicate of the socket ([`bounds`](super::bounds)), so
+//! it can never shut down a descriptor that was closed and reused.
 
 mod table;
 
@@ -47,16 +47,16 @@ impl Connections {
     #[must_use]
     pub fn new(bounds: &Bounds, trusted: TrustedProxies) -> Self {
         let most = bounds.connections;
-        // A twentieth of the connections stays free, so that a new connection need not wait for a
-        // closed one to disappear.
+        // A twentieth of the connections stays free, so that a new connection need not wait until a
+        // closed connection has been removed.
         let room = most - (most / 20).max(1);
         let capacity = Capacity { most, room, share: bounds.network_share() };
         let share_of_all = bounds.connections_per_network.is_some();
         Self { capacity, share_of_all, trusted, table: Mutex::default() }
     }
 
-    /// Registers a new connection. Returns `Err` if there is no place for it and it must be closed
-    /// immediately.
+    /// Registers a new connection. Returns `Err` if there is no place for the connection. In that
+    /// case, the connection must be closed immediately.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -132,7 +132,7 @@ impl Place {
         self.connections.table().begin(self.id)
     }
 
-    /// Records that no request is in progress anymore.
+    /// Records that no request is in progress on the connection anymore.
     pub(super) fn end(&self) {
         self.connections.table().end(self.id);
         self.connections.close_longest_idle();

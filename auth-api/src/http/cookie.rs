@@ -9,10 +9,11 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::credentials::SessionToken;
 
-/// How the session cookie is set and read.
+/// Sets and reads the session cookie.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionCookie {
-    /// `COOKIE_INSECURE`: sets a cookie without `Secure`, for plain HTTP on the local machine.
+    /// Whether the cookie is set without `Secure`, for plain HTTP on the local machine
+    /// (`COOKIE_INSECURE`).
     pub insecure: bool,
 }
 
@@ -83,8 +84,7 @@ impl SessionCookie {
         });
         match (values.next(), values.next()) {
             (None, _) => CookieLookup::Absent,
-            // A value that is not UTF-8 cannot be a valid token either; it is rejected when it is
-            // parsed.
+            // A value that is not UTF-8 cannot be a valid token. It is rejected when it is parsed.
             (Some(value), None) => {
                 CookieLookup::One(Zeroizing::new(String::from_utf8_lossy(value).into_owned()))
             }

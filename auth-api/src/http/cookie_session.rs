@@ -54,7 +54,7 @@ pub(crate) struct Accepted {
 
 impl PresentedCookie<'_> {
     /// Returns the live session of the token, if the token is valid. A replaced token that is no
-    /// longer valid ends the session, because two parties must have had it.
+    /// longer valid ends the session, because two parties must have had the token.
     pub(crate) async fn accept(&self, state: &web::Data<State>) -> Result<Accepted, Problem> {
         let session = find_live(state, self.token.session_id()).await?;
         let Some((session, tokens)) =
@@ -136,8 +136,8 @@ impl PresentedCookie<'_> {
             .and_then(|previous| self.token.unseal(&previous.sealed_successor, &state.secrets))
     }
 
-    /// Records that the current token has reached its browser. If this fails, the next request
-    /// records it.
+    /// Records that the current token has reached the browser. If this fails, the next request
+    /// tries again.
     async fn confirm(&self, state: &web::Data<State>, session: &Session, tokens: CookieTokens) {
         let grace = state.lifetimes.reuse_grace;
         let latest = session.now + TimeDelta::from_std(grace).unwrap_or_default();
@@ -159,7 +159,7 @@ impl PresentedCookie<'_> {
 
     /// Returns whether this request may extend the session. Browsers report which site caused a
     /// request (`Sec-Fetch-Site`, Fetch Metadata). A request that another site caused is not a use
-    /// of the session by its owner.
+    /// of the session by the user.
     fn may_slide(&self) -> bool {
         let mut sites = self.request.headers().get_all("Sec-Fetch-Site");
         match (sites.next(), sites.next()) {
@@ -170,8 +170,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Extends the session and replaces its token, if that is due. If the database cannot be
-    /// written, the request still succeeds, and the next request renews the session.
+    /// Extends the session and replaces its token, if that is due. If writing to the database
+    /// fails, the request still succeeds, and the next request renews the session.
     async fn renew(
         &self,
         state: &web::Data<State>,
@@ -254,8 +254,8 @@ impl PresentedCookie<'_> {
     }
 }
 
-/// Returns whether a renewal would extend the expiry by at least the threshold, and no previous
-/// token is still valid.
+/// Returns `true` if a renewal would extend the expiry by at least the threshold, and if no
+/// previous token is valid anymore.
 fn is_due(state: &State, session: &Session) -> bool {
     let previous = session.cookie.as_ref().and_then(|tokens| tokens.previous.as_ref());
     if previous.is_some_and(|previous| previous.good_until > session.now) {

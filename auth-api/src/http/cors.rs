@@ -7,9 +7,9 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 /// hours.
 const MAX_AGE_SECONDS: usize = 600;
 
-/// Response headers that pages may read in addition to those that they can always read. The value
-/// is a constant that is added to every response, because the CORS middleware would write the
-/// headers in a different order in each worker.
+/// Response headers that pages of other origins may read, in addition to the headers that are
+/// always readable. The value is a constant that is added to every response, because the CORS
+/// middleware would write the headers in a different order in each worker.
 pub const EXPOSED: &str =
     "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
 

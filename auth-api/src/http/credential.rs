@@ -1,4 +1,5 @@
-//! Verifies the credential of a request, without checking whether its session is live.
+//! Verifies the credential of a request. Does not check whether the session of the credential is
+//! live.
 
 use actix_web::HttpRequest;
 use schema::ids::SessionId;

@@ -12,7 +12,8 @@ use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use super::{Problem, bearer};
 use crate::state::State;
 
-/// A cookie to set in the response, whatever the status: the session has been extended.
+/// The cookie to set in the response after the session has been extended, regardless of the status
+/// of the response.
 pub(super) struct Renewal(pub(super) Cookie<'static>);
 
 /// Checks each request to an endpoint under `/auth`, and adds the renewed cookie to the response.
@@ -30,8 +31,8 @@ pub async fn guard<B: MessageBody>(
     let renewal = response.request().extensions_mut().remove::<Renewal>();
     if let Some(Renewal(cookie)) = renewal {
         let inner = response.response_mut();
-        // A cookie that the endpoint itself has set takes precedence: the session was logged out or
-        // replaced by a new login.
+        // A cookie that the endpoint itself has set takes precedence, because the endpoint has
+        // ended the session or replaced it by a new one.
         let already_set = inner.cookies().any(|set| set.name() == cookie.name());
         if !already_set {
             inner.add_cookie(&cookie).map_err(Error::from)?;

@@ -12,8 +12,8 @@ use super::Problem;
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the specification reads it")]
 pub struct IdempotencyHeader {
-    /// A random string that identifies this attempt. The client stores it before it sends the
-    /// request, and repeats it in each retry.
+    /// A random string that identifies this attempt. The client stores the string before it sends
+    /// the request, and sends the same string with each retry.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
@@ -27,7 +27,7 @@ pub struct IdempotencyHeader {
 }
 
 /// The `Idempotency-Key` header: a random string that a client generates for one attempt and sends
-/// with each retry of it.
+/// again with each retry.
 pub struct IdempotencyKey(Zeroizing<String>);
 
 const NAME: &str = "Idempotency-Key";

@@ -16,8 +16,8 @@ pub struct Json<T>(pub T);
 
 const JSON: &str = "application/json";
 
-/// The maximum number of characters of a field name that an error repeats. It is longer than any
-/// field name of this API.
+/// The maximum number of characters of a field name in an error. The limit is longer than any field
+/// name of this API.
 const LONGEST_NAME: usize = 32;
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    // serde would accept an array for a struct, with the fields in order.
+    // serde would also accept an array that contains the fields in order.
     if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Problem::Malformed {
             field: None,
@@ -90,8 +90,8 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Returns the field that a message names, truncated to a sensible length: the client chooses the
-/// name of an unknown field.
+/// Returns the field that a message names, truncated to a sensible length, because the client
+/// chooses the name of an unknown field.
 ///
 /// serde reports "missing field `x`", "unknown field `x`, …", and "duplicate field `x`" as errors
 /// of the object, not of the field.
@@ -103,7 +103,7 @@ pub(super) fn named_field(message: &str) -> Option<String> {
 }
 
 /// Returns the part of a serde message that describes what was expected. The rest of the message
-/// repeats what was sent, which may be a secret in the wrong place.
+/// repeats the value that the client sent, which may be a secret in the wrong field.
 fn without_values(message: &str) -> String {
     let what = message.split(" field `").next().unwrap_or_default();
     match (what, message.rsplit_once("expected ")) {

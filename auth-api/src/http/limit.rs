@@ -24,7 +24,7 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit");
 /// Counts a request and rejects it with 429 if a quota is used up.
 ///
 /// Call this before doing anything expensive for the request. `subject` is the session that the
-/// request concerns; pass it only if an authentic token has proved that.
+/// request concerns; pass it only after an authentic token of the session has been verified.
 pub async fn limit(
     request: &HttpRequest,
     state: &State,
@@ -35,10 +35,11 @@ pub async fn limit(
     apply(request, state, (route, ip, None), state.limits.count(route, ip, subject).await)
 }
 
-/// Counts a login by the wallet that signed it. The login has already been counted by its network.
+/// Counts a login against the quota of the wallet that signed the login. The login has already been
+/// counted by its network.
 ///
 /// Call this only after the signature has been verified. Otherwise, anyone could use up the quota
-/// of a wallet, or find out how much of it remains.
+/// of a wallet, or find out how much of the quota remains.
 pub async fn limit_wallet(
     request: &HttpRequest,
     state: &State,
@@ -49,8 +50,8 @@ pub async fn limit_wallet(
     apply(request, state, (Route::Login, ip, Some(wallet)), verdict)
 }
 
-/// Counts a request that presents a session's credential, by its network, before the credential is
-/// verified.
+/// Counts a request that presents a session's credential against the quota of the request's
+/// network. Call this before the credential is verified.
 pub fn limit_caller(
     request: &HttpRequest,
     state: &State,
@@ -60,7 +61,8 @@ pub fn limit_caller(
     apply(request, state, (route, ip, None), state.limits.count_caller(ip))
 }
 
-/// Counts a request by the session of its credential, before the database is queried.
+/// Counts a request against the quota of the session that the request's credential belongs to. Call
+/// this before the database is queried.
 pub fn limit_session(
     request: &HttpRequest,
     state: &State,
@@ -75,7 +77,7 @@ pub fn limit_session(
     Ok(())
 }
 
-/// Counts a request from another service that presents no credentials.
+/// Counts a request without credentials from another service.
 pub fn limit_stranger(
     request: &HttpRequest,
     state: &State,
@@ -103,8 +105,8 @@ fn apply(
     Err(Problem::RateLimited { wait })
 }
 
-/// Records how the request was counted, this time and earlier, for the rate-limit headers of the
-/// response.
+/// Records a verdict in addition to the earlier verdict on the same request, for the rate-limit
+/// headers of the response.
 pub fn show(request: &HttpRequest, verdict: Verdict) {
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {
@@ -137,7 +139,7 @@ pub fn hide_session(request: &HttpRequest) {
     }
 }
 
-/// Adds the headers that show how the request was counted, whatever the result of the request.
+/// Adds the rate-limit headers, regardless of the result of the request.
 pub fn show_in(response: &mut ServiceResponse<impl MessageBody>) {
     let verdict = response.request().extensions_mut().remove::<Verdict>();
     if let Some(verdict) = verdict {

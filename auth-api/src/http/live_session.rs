@@ -10,8 +10,8 @@ use super::Problem;
 use crate::database::{DatabaseError, timed};
 use crate::state::State;
 
-/// Returns whether the session of an authentic access token has ended, according to Redis or, if
-/// Redis cannot be trusted, to PostgreSQL.
+/// Returns whether the session of an authentic access token has ended, according to Redis if Redis
+/// can be trusted, and according to PostgreSQL otherwise.
 pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, Problem> {
     if let Some(denied) = state.denylist.ask_redis(id).await {
         return Ok(denied);
@@ -21,7 +21,7 @@ pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, 
     Ok(state.tasks.finish(lookup).await??)
 }
 
-/// Returns a live session with its account.
+/// Returns a live session with its account, or `None` if the session is not live.
 pub async fn find_live(
     state: &web::Data<State>,
     id: SessionId,

@@ -118,10 +118,11 @@ impl From<Problem> for OAuthError {
 
 /// Authenticates the client that sent a request, by HTTP Basic (RFC 6749 §2.3.1).
 ///
-/// A request whose credentials are valid and can be checked at once is not limited. Wrong
-/// credentials count against the limit of their network. So does a secret that needs an argon2id
-/// hash, before the hash is computed. Requests without credentials are counted only in this
-/// process, because nothing can be guessed with them.
+/// A request whose credentials are valid and can be checked immediately is not limited. A request
+/// with wrong credentials counts against the quota of its network. So does a request whose secret
+/// must be checked with an argon2id hash; the request is counted before the hash is computed.
+/// Requests without credentials are counted only in this process, because a client cannot guess a
+/// secret with them.
 pub async fn authenticate(
     request: &HttpRequest,
     state: &State,
@@ -170,7 +171,7 @@ pub(crate) fn count_introspection(active: bool) {
 }
 
 /// Returns the client's id and secret if there is exactly one `Authorization` header and its scheme
-/// is Basic. The header contains both in form encoding.
+/// is Basic. The header contains both values in form encoding.
 fn basic(request: &HttpRequest) -> Option<PresentedSecret> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, None) = (headers.next()?, headers.next()) else { return None };

@@ -1,5 +1,5 @@
 //! Records each request: a span with its id, a line in the log, and its duration in the metrics.
-//! The query string, the headers, and the body are never recorded, because they contain
+//! The query string, the headers, and the body are never recorded, because they can contain
 //! credentials.
 
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! Rejects requests to the operations port that name another host; see [`hardening::ops_hosts`].
+//! Rejects requests to the operations port whose `Host` header is not accepted; see
+//! [`hardening::ops_hosts`].
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -8,7 +9,7 @@ use actix_web::{Error, ResponseError as _, web};
 use super::Problem;
 use crate::state::State;
 
-/// Rejects a request for another host with 421.
+/// Rejects a request with 421 if its `Host` header is not accepted.
 pub async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

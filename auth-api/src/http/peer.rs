@@ -24,8 +24,8 @@ impl Peer {
         request.conn_data::<Self>().cloned().unwrap_or(Self(None))
     }
 
-    /// Returns whether the peer has closed the connection, or its half of it. A connection whose
-    /// socket is unknown counts as open.
+    /// Returns whether the peer has closed the connection, or the half of the connection in which
+    /// the peer sends. A connection whose socket is unknown counts as open.
     #[must_use]
     pub fn has_hung_up(&self) -> bool {
         self.0.as_ref().is_some_and(|socket| match socket.peek(&mut [0]) {

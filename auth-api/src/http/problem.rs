@@ -27,7 +27,7 @@ pub enum Problem {
     /// 400: the body was incomplete or did not arrive in time. The connection is closed, because
     /// any bytes that may still arrive are not a new request.
     BodyCutShort,
-    /// 400: not the address of a wallet that can log in.
+    /// 400: the value is not the address of a wallet that can log in.
     InvalidAddress(InvalidAddress),
     /// 401: the login was rejected. The body is the same for all reasons.
     LoginRefused,
@@ -49,7 +49,8 @@ pub enum Problem {
     ForbiddenOrigin,
     /// 404: the resource does not exist.
     NotFound,
-    /// 405: the resource does not support this method. Contains the methods that it supports.
+    /// 405: the resource does not support this method. Contains the methods that the resource
+    /// supports.
     MethodNotAllowed(String),
     /// 413: the body exceeds the limit. The connection is closed without reading the rest of the
     /// body.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_timer::Delay;
 
 /// The minimum time from the arrival of a request to its rejection. It is several times as long as
-/// the lookups before a rejection take, so it hides them even on a busy machine. It is too short
-/// for a person to notice.
+/// the lookups before a rejection take, so it hides their duration even on a busy machine. It is
+/// too short for a person to notice.
 const MINIMUM: Duration = Duration::from_millis(3);
 
 /// Waits until the minimum delay has passed since `arrived`, the time at which the request arrived.

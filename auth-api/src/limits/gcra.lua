@@ -2,7 +2,7 @@
 -- contains the time at which its debt is paid off, in microseconds by the clock of this server, and
 -- expires at that time.
 --
--- KEYS: the keys that the request is counted under. ARGV, for each key: the share of the period
+-- KEYS: the keys under which the request is counted. ARGV, for each key: the share of the period
 -- that one request uses, and the maximum debt, both in microseconds. Returns whether the last key
 -- counted allows the request (1 or 0), followed by the debt of each key counted.
 local time = redis.call('TIME')

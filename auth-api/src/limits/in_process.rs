@@ -7,15 +7,16 @@ use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::quota::{Left, Quota};
 
-/// Counts in this process only. With several processes, each of them allows the whole quota.
+/// Counts requests in this process only. With several processes, each of them allows the whole
+/// quota.
 pub(super) struct InProcess {
     limiter: RateLimiter<String, Bounded, DefaultClock, StateInformationMiddleware>,
     quota: Quota,
 }
 
-/// At most [`MOST_KEYS`] states by key, which take about six megabytes for each policy. When the
-/// maximum is reached, all states are dropped. Every client then has a fresh quota, which is better
-/// than unbounded memory.
+/// The states of at most [`MOST_KEYS`] keys. The states use about six megabytes for each policy. If
+/// a new key would exceed the maximum, all states are dropped. Every client then has a fresh quota,
+/// which is better than unbounded memory.
 struct Bounded(HashMapStateStore<String>);
 
 const MOST_KEYS: usize = 50_000;
@@ -33,8 +34,8 @@ impl InProcess {
     /// Counts a request. Returns `Err` if the quota is used up.
     pub(super) fn count(&self, key: &str) -> Result<Left, Left> {
         match self.limiter.check_key(&key.to_owned()) {
-            // This is an upper bound, because governor does not report how much of the share has
-            // passed.
+            // `one_more` is an upper bound, because governor does not report how much of the
+            // current share of the period has passed.
             Ok(state) => Ok(Left {
                 requests: state.remaining_burst_capacity().into(),
                 one_more: self.quota.share(),

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-/// A network that a request is counted by.
+/// A network by which a request is counted.
 ///
 /// A provider assigns at least a /64 to a customer, often a /56, and a /48 on request. So each of
 /// these networks has a quota, and a /48 has 64 times the quota of a /64, not 65,536 times.
@@ -20,7 +20,7 @@ impl Layer {
     /// All layers, the smallest network first.
     pub(super) const ALL: [Self; 3] = [Self::Narrowest, Self::V6Slash56, Self::V6Slash48];
 
-    /// Returns the name of the policy, which clients see.
+    /// Returns the name of the layer's policy. Clients see this name.
     pub(super) fn policy(self) -> &'static str {
         match self {
             Self::Narrowest => "ip",
@@ -29,7 +29,7 @@ impl Layer {
         }
     }
 
-    /// Returns the factor by which the quota of the narrowest network is multiplied.
+    /// Returns the factor by which the quota of the narrowest network is multiplied for this layer.
     pub(super) fn factor(self) -> u32 {
         match self {
             Self::Narrowest => 1,

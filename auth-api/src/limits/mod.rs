@@ -4,18 +4,18 @@
 //! - [`layer`] defines the networks that an address belongs to. A client with a whole IPv6 prefix
 //!   does not have a separate quota for each of its /64s;
 //! - [`quota`] defines a number of requests in a period. `gcra.lua` counts in Redis, so that all
-//!   processes share one count. It checks all quotas of a request in one round trip, by the clock
-//!   of Redis;
+//!   processes share one count. The script checks all quotas of a request in one round trip, by the
+//!   clock of Redis;
 //! - [`in_process`] counts in this process while Redis is unavailable, so that the limits still
-//!   apply. It also counts all requests that are so cheap that the round trip would cost more, such
-//!   as those that read the caller's own session;
+//!   apply. It also counts all requests that are so cheap that a round trip to Redis would cost
+//!   more, such as requests that read the caller's own session;
 //! - [`Verdict`] is the result for a request, and contains the values that the client sees (the
 //!   `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! A request is counted by its network before any more expensive work is done for it, such as
-//! verifying a signature or querying PostgreSQL. It is counted by its subject only after it has
-//! proved that it comes from that subject: from a wallet by a signature, or from a session by an
-//! authentic token. Otherwise, anyone could use up another user's quota and lock a wallet out.
+//! verifying a signature or querying PostgreSQL. It is counted by its subject only after the
+//! subject has been verified: a wallet by a signature, or a session by an authentic token.
+//! Otherwise, anyone could use up another user's quota and lock the user's wallet out.
 
 mod in_process;
 mod layer;
@@ -63,7 +63,7 @@ pub struct Limits {
     shared: Vec<Vec<Policy>>,
     /// The policies for requests that present a session's credential and read the database.
     sessions: Vec<Policy>,
-    /// The policies for requests that do not present a client's credentials.
+    /// The policies for requests without client credentials from other services.
     strangers: Vec<Policy>,
 }
 
@@ -100,16 +100,16 @@ impl Limits {
         }
     }
 
-    /// Counts a request against the quota of its network, and against the quota of `subject` if the
-    /// request has proved that it comes from that subject. Without this proof, a client could use
-    /// up the quota of another, or fill Redis with keys that it chooses. Returns `None` if there
-    /// are no limits.
+    /// Counts a request against the quota of its network and, if `subject` is set, against the
+    /// quota of that subject. Pass `subject` only after the subject has been verified. Otherwise, a
+    /// client could use up the quota of another client, or fill Redis with keys of its own choice.
+    /// Returns `None` if there are no limits.
     pub async fn count(&self, route: Route, ip: IpAddr, subject: Option<&str>) -> Option<Verdict> {
         self.count_shared(route, Counted { subject, ..Counted::network(ip) }).await
     }
 
-    /// Counts a request against the quota of its subject, after [`count`](Self::count) has counted
-    /// the request against the quota of its network and the request has proved its subject.
+    /// Counts a request against the quota of its subject. Call this after [`count`](Self::count)
+    /// has counted the request against the quota of its network and the subject has been verified.
     pub async fn count_subject(&self, route: Route, ip: IpAddr, subject: &str) -> Option<Verdict> {
         self.count_shared(route, Counted::subject(ip, subject)).await
     }
@@ -119,22 +119,23 @@ impl Limits {
         self.count_shared(Route::Login, Counted::new_account(ip)).await
     }
 
-    /// Counts a request that presents a session's credential, by its network. All routes share this
-    /// count, which is kept in this process.
+    /// Counts a request that presents a session's credential against the quota of the request's
+    /// network. All routes share this count, which is kept in this process.
     #[must_use]
     pub fn count_caller(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.sessions, Counted::network(ip))
     }
 
-    /// Counts a request by its session, after [`count_caller`](Self::count_caller) has counted it
-    /// by its network and its credential has been verified.
+    /// Counts a request against the quota of its session. Call this after
+    /// [`count_caller`](Self::count_caller) has counted the request and the credential has been
+    /// verified.
     #[must_use]
     pub fn count_session(&self, ip: IpAddr, session: &str) -> Option<Verdict> {
         count_here(&self.sessions, Counted::subject(ip, session))
     }
 
-    /// Counts a request from another service that presents no credentials, by its network, in this
-    /// process.
+    /// Counts a request without credentials from another service against the quota of the request's
+    /// network. The count is kept in this process.
     #[must_use]
     pub fn count_stranger(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.strangers, Counted::network(ip))
@@ -200,8 +201,8 @@ impl Limits {
     }
 }
 
-/// Counts in this process only. Used for requests that are so cheap that a round trip to Redis
-/// would cost more.
+/// Counts a request in this process only. Used for requests that are so cheap that a round trip to
+/// Redis would cost more.
 fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
     let by: Vec<_> =
         policies.iter().filter_map(|policy| Some((policy, policy.key_for(&counted)?))).collect();
@@ -210,8 +211,8 @@ fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
     (!policies.is_empty()).then(|| Verdict::new(shown, &by, &results))
 }
 
-/// Returns the smallest network of an address that requests are counted by: an IPv4 address or an
-/// IPv6 /64.
+/// Returns the smallest network by which requests from an address are counted: an IPv4 address or
+/// an IPv6 /64.
 #[must_use]
 pub fn narrowest_network(ip: IpAddr) -> String {
     Layer::Narrowest.network(ip).unwrap_or_default()

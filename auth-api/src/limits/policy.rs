@@ -36,17 +36,17 @@ pub(super) struct Counted<'r> {
 }
 
 impl<'r> Counted<'r> {
-    /// Counts a request by its network.
+    /// Creates the properties of a request that is counted by its network.
     pub(super) fn network(from: IpAddr) -> Self {
         Self { from, by_network: true, subject: None, as_new_account: false }
     }
 
-    /// Counts a request by its subject.
+    /// Creates the properties of a request that is counted by its subject.
     pub(super) fn subject(from: IpAddr, subject: &'r str) -> Self {
         Self { subject: Some(subject), by_network: false, ..Self::network(from) }
     }
 
-    /// Counts a request as one that creates an account.
+    /// Creates the properties of a request that is counted as the creation of an account.
     pub(super) fn new_account(from: IpAddr) -> Self {
         Self { as_new_account: true, by_network: false, ..Self::network(from) }
     }
@@ -67,16 +67,16 @@ impl Policy {
     }
 
     /// Returns a policy for each network that an address belongs to, the smallest network first. A
-    /// request that the policy of a smaller network rejects is not counted by those of the larger
-    /// networks.
+    /// request that the policy of a smaller network rejects is not counted by the policies of the
+    /// larger networks.
     pub(super) fn networks(quota: Quota) -> impl Iterator<Item = Self> {
         Layer::ALL.into_iter().map(move |layer| {
             Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor()))
         })
     }
 
-    /// Returns the key that a request is counted under, or `None` if this policy does not apply to
-    /// it.
+    /// Returns the key under which a request is counted, or `None` if this policy does not apply to
+    /// the request.
     pub(super) fn key_for(&self, counted: &Counted<'_>) -> Option<String> {
         match self.key {
             Key::Network(layer) => counted.by_network.then(|| layer.network(counted.from))?,
@@ -95,8 +95,8 @@ impl Policy {
     }
 }
 
-/// Counts a request by these policies in this process only, up to the first one whose quota is used
-/// up.
+/// Counts a request by these policies in this process only, up to the first policy whose quota is
+/// used up.
 pub(super) fn count_in_process(counted: &[(&Policy, String)]) -> Vec<Result<Left, Left>> {
     let mut results = Vec::with_capacity(counted.len());
     for (policy, name) in counted {

@@ -3,7 +3,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A number of requests in a period. All of them may be made at once. After that, one more request
-/// is allowed each time one request's share of the period has passed (GCRA, a leaky bucket).
+/// is allowed each time the share of one request has passed, which is the period divided by the
+/// number of requests (GCRA, a leaky bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
@@ -17,12 +18,12 @@ pub struct Quota {
 )]
 pub struct InvalidQuota;
 
-/// What remains of a quota.
+/// The remainder of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     /// The number of requests that would be allowed now.
     pub(super) requests: u64,
-    /// The time until one more is allowed.
+    /// The time until one more request is allowed.
     pub(super) one_more: Duration,
 }
 
@@ -79,7 +80,7 @@ impl Quota {
         self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
     }
 
-    /// Returns what remains for a client whose requests have used `debt_us` microseconds in
+    /// Returns the remainder for a client whose requests have used `debt_us` microseconds in
     /// advance.
     pub(super) fn left(self, debt_us: u64) -> Left {
         let (share, free) = (self.share_us(), self.limit_us().saturating_sub(debt_us));

@@ -39,7 +39,8 @@ impl Route {
     pub(super) const SHARED: [Self; 5] =
         [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
-    /// Returns the template of the route, as in the other metrics.
+    /// Returns the path template of the route. The other metrics label requests with the same
+    /// template.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -4,7 +4,7 @@ use super::policy::{Key, Policy};
 use super::quota::Left;
 use super::route::Scope;
 
-/// What remains of one quota.
+/// The remainder of one quota.
 #[derive(Debug, PartialEq, Eq)]
 struct Remaining {
     /// Whether this is the quota of a wallet or session.
@@ -18,9 +18,9 @@ struct Remaining {
 pub struct Verdict {
     /// The value of the `RateLimit-Policy` header.
     pub policies: String,
-    /// What remains of each quota, for the `RateLimit` header.
+    /// The remainder of each quota, for the `RateLimit` header.
     left: Vec<Remaining>,
-    /// If the request is rejected: the scope whose quota is used up, and how long to wait.
+    /// The scope whose quota is used up, and the time to wait. `None` if the request is allowed.
     pub refused: Option<(Scope, Duration)>,
 }
 
@@ -55,7 +55,7 @@ impl Verdict {
         Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect(), refused }
     }
 
-    /// Adds what an earlier verdict on the same request reported.
+    /// Adds the remainders from an earlier verdict on the same request.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
         Self { left: before.left.into_iter().chain(self.left).collect(), ..self }

@@ -21,12 +21,12 @@ const FILES: [(&str, HeaderValue, &str); 7] = [
     ("api.js", SCRIPT, include_str!("demo/api.js")),
     ("wallets.js", SCRIPT, include_str!("demo/wallets.js")),
     ("encoding.js", SCRIPT, include_str!("demo/encoding.js")),
-    // An unchanged copy of the npm package: see the README in its directory.
+    // An unchanged copy from the npm package; see the README in the directory of the copy.
     ("freighter-api.js", SCRIPT, include_str!("demo/freighter-api/index.min.js")),
 ];
 
-/// Allows only scripts and styles of this server, and requests only to this server. Therefore, text
-/// from a response can do no harm even if the page interprets the text as markup.
+/// Allows only scripts and styles from this server, and requests only to this server. Therefore,
+/// text from a response can do no harm even if the page interprets the text as markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

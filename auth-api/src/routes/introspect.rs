@@ -1,4 +1,4 @@
-//! POST /oauth/introspect: returns whether a token is active, for other services (RFC 7662).
+//! POST /oauth/introspect: reports to other services whether a token is active (RFC 7662).
 
 use std::time::Instant;
 
@@ -181,10 +181,10 @@ async fn introspect(
     }
 }
 
-/// Introspects a refresh token. Only the current one is active. While the last rotation is recent,
-/// the previous refresh token is also reported as active, with the times from before the rotation.
-/// Otherwise, a service with a copy of the previous token could detect the moment at which a retry
-/// would return the current one.
+/// Introspects a refresh token. The current token is active. While the last rotation is recent, the
+/// previous token is also reported as active, with the times from before the rotation. Otherwise, a
+/// service with a copy of the previous token could detect when a retry would return the current
+/// token.
 async fn refresh(
     state: &web::Data<State>,
     token: &RefreshToken,
@@ -205,8 +205,8 @@ async fn refresh(
 }
 
 /// Introspects a session token. A service that introspects the cookie of each request uses the
-/// session, so the use is recorded like that of a request to this API. The expiration does not
-/// slide, because the service's responses could not set the new cookie.
+/// session, so the use is recorded like the use by a request to this API. The expiration of the
+/// session is not extended, because the service's responses could not set the new cookie.
 async fn session(
     state: &web::Data<State>,
     presented: &PresentedCookie<'_>,

@@ -30,7 +30,8 @@ const MAX_AGE: Duration = Duration::from_mins(5);
 )]
 pub(super) async fn get(state: web::Data<State>) -> HttpResponse {
     let keys = state.access_tokens.keys();
-    // A cache never misses a key that signs.
+    // The keys are cached for at most half of `SIGNING_KEY_DELAY`, so every cache contains a key
+    // before the key signs.
     let max_age = (keys.delay() / 2).min(MAX_AGE);
     let cache = format!("public, max-age={}", max_age.as_secs());
     HttpResponse::Ok().insert_header((CACHE_CONTROL, cache)).json(keys.jwks(state.clock.now()))

@@ -89,7 +89,7 @@ struct Login {
     challenge: AnsweredChallenge,
     client: Client,
     transport: Transport,
-    /// The session of the cookie that the new cookie replaces.
+    /// The session of the cookie that the new cookie replaces, if there is one.
     replaced: Option<(SessionId, TokenHash)>,
 }
 
@@ -115,7 +115,7 @@ struct LoginResult {
     result: Result<(Login, CreatedSession), Problem>,
 }
 
-/// Why a login failed.
+/// The reason why a login failed.
 enum LoginFailure {
     Reason(LoginOutcome),
     /// The client's network has reached its limit on new accounts.
@@ -127,7 +127,7 @@ enum LoginFailure {
 /// Log in with a signed challenge
 ///
 /// Verifies the signature of a challenge and creates a session. The first login of a wallet also
-/// creates its account.
+/// creates the wallet's account.
 ///
 /// With `transport: "token"`, the response contains an access token and a refresh token. With
 /// `transport: "cookie"`, the response sets a cookie that scripts cannot read, and the body
@@ -222,7 +222,7 @@ pub(super) async fn post(
     }
 }
 
-/// Returns the session whose cookie the new session's cookie replaces.
+/// Returns the session whose cookie the new session's cookie replaces, if there is one.
 fn replaced(
     http: &HttpRequest,
     state: &State,
@@ -243,8 +243,8 @@ fn refuse(client: &Client, wallet: Option<&str>, outcome: LoginOutcome, reason: 
     Problem::LoginRefused
 }
 
-/// Creates a session and adds the sessions that it ended to the denylist. Also updates the metrics
-/// and the audit log, because this function completes even if the client disconnects.
+/// Creates a session and adds the sessions that the login ended to the denylist. Also updates the
+/// metrics and the audit log, because this function completes even if the client disconnects.
 async fn log_in(state: &State, login: Login) -> LoginResult {
     let wallet = login.challenge.address.as_str();
     match create_session(state, &login).await {
@@ -299,7 +299,7 @@ impl LoginResult {
     }
 }
 
-/// Runs the login transaction. It locks the account's row first, so logins of one account run one
+/// Runs the login transaction. It locks the account's row first, so logins to one account run one
 /// after another. The session limit is therefore exact, and the last login to commit keeps its
 /// session.
 async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, LoginFailure> {
@@ -320,7 +320,7 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
 
     let mut connection = state.database.acquire().await?;
     let watch = connection.watch();
-    // Whether the transaction reached its commit after it had ended sessions.
+    // `true` if the transaction ended sessions and then reached its commit.
     let mut may_have_ended = false;
     let transaction = connection.transaction(async |connection| {
         let account = Account::log_in(connection, issuer, challenge.address.as_str()).await?;
@@ -378,7 +378,7 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
 
 /// Counts an account that the transaction created. The count happens inside the transaction,
 /// because finding out earlier whether the account exists would take one more query, and this limit
-/// must never reject the login of an existing account. If the limit is exceeded, the transaction is
+/// must never reject a login to an existing account. If the limit is exceeded, the transaction is
 /// rolled back, and the challenge remains unused.
 async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, LoginFailure> {
     let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };

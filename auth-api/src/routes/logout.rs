@@ -52,9 +52,9 @@ pub(super) async fn post(
     let client = Client::of(&http, &state.trusted_proxies);
     limit_caller(&http, &state, Route::Logout, client.ip)?;
     let proof = match request?.0 {
-        // Any refresh token of the session is accepted, even an old one: its holder may end the
-        // session. Many clients send their access token with every request, so an expired one must
-        // not prevent the logout.
+        // Any refresh token of the session is accepted, even an old one: the holder of such a token
+        // may end the session. Many clients send their access token with every request, so an
+        // expired access token must not prevent the logout.
         Some(request) => {
             let token = RefreshToken::parse(&request.refresh_token, &state.secrets)
                 .map_err(|_| Problem::Unauthenticated)?;

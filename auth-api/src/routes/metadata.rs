@@ -15,7 +15,7 @@ use crate::state::State;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Metadata)]
 struct Metadata<'m> {
-    /// The issuer: the value of `ISSUER`, which is the claim `iss` of tokens.
+    /// The issuer: the value of `ISSUER`, which is also the `iss` claim of tokens.
     #[schema(examples("https://auth.example.com"))]
     issuer: &'m str,
     /// The URL of the public keys.

@@ -26,7 +26,7 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::http::Problem;
 use crate::http::guard::guard;
 
-/// Some methods of a path and the function that adds their handler to a route.
+/// Some methods of a path, and the function that adds the handler of these methods to a route.
 type Endpoint = (&'static [Method], fn(Route) -> Route);
 
 /// A path and its endpoints.
@@ -40,7 +40,7 @@ struct Path {
 const POST: &[Method] = &[Method::POST];
 const GET: &[Method] = &[Method::GET];
 const DELETE: &[Method] = &[Method::DELETE];
-/// A resource that can be read with GET can also be requested without its body, with HEAD.
+/// The methods of a resource that can be read. HEAD returns the response to GET without its body.
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// The API.

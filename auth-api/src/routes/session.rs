@@ -26,7 +26,7 @@ pub(super) struct Answer {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]
 struct AccountAnswer {
-    /// The account's id, which is also the claim `sub` of access tokens.
+    /// The account's id, which is also the `sub` claim of access tokens.
     #[schema(examples(json!(example::ACCOUNT_ID)))]
     id: Uuid,
     /// The issuer of the subject: the network of the wallet (CAIP-2).
@@ -42,7 +42,7 @@ struct AccountAnswer {
 
 /// Retrieve the caller's session
 ///
-/// Returns the session of the access token or the cookie, and its account.
+/// Returns the session of the access token or the cookie, and the account of the session.
 #[utoipa::path(
     get,
     path = "/auth/session",

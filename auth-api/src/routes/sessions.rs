@@ -64,8 +64,8 @@ pub(super) struct SessionAnswer {
 }
 
 impl SessionAnswer {
-    /// Describes a session. While its last rotation is more recent than `hidden`, the times from
-    /// before that rotation are shown.
+    /// Describes a session. If less than `hidden` has passed since the last rotation of the
+    /// session, the times from before that rotation are shown.
     pub(super) fn of(session: &Session, current: bool, hidden: Duration) -> Self {
         let ShownTimes { last_seen_at, expires_at } = session.shown_times(hidden);
         Self {
@@ -101,7 +101,7 @@ pub(super) struct List {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sessions)]
 pub(super) struct ListAnswer {
-    /// The live sessions: those that are neither expired nor revoked.
+    /// The live sessions. A live session is neither expired nor revoked.
     #[schema(max_items = 200)]
     sessions: Vec<SessionAnswer>,
 }

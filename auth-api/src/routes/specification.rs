@@ -68,7 +68,7 @@ impl ApiSpecification {
 }
 
 /// Returns the specification for a server at `/`, as indented JSON with a trailing newline. The
-/// repository contains it in this form.
+/// repository contains the specification in this form.
 pub fn to_pretty_json() -> Result<String, serde_json::Error> {
     Ok(document("/").to_pretty_json()? + "\n")
 }
@@ -157,14 +157,14 @@ impl Modify for Credentials {
         let cookie = ApiKeyValue::with_description(
             "__Host-session",
             "The cookie that a login with `transport: \"cookie\"` set. A request with a method other than GET, HEAD or OPTIONS \
-             also requires an `Origin` header with the server's own origin or one of `ALLOWED_ORIGINS`; browsers send it \
-             automatically. A request must not contain both a cookie and an access token.",
+             also requires an `Origin` header with the server's own origin or one of `ALLOWED_ORIGINS`; browsers send this \
+             header automatically. A request must not contain both a cookie and an access token.",
         );
         let operator = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
             "The operators' token, which `ADMIN_TOKEN_FILE` contains. `auth-api admin token` generates one.",
         ));
         let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
-            "The id and the secret of another service. `auth-api clients add ID` adds it and prints its secret.",
+            "The id and the secret of another service. `auth-api clients add ID` adds the service and prints its secret.",
         ));
         specification.components.get_or_insert_default().security_schemes.extend([
             ("operator".to_owned(), RefOr::T(SecurityScheme::Http(operator.build()))),

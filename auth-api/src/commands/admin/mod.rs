@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// End all sessions that match the filters
     #[command(after_help = sweep::EXAMPLE)]
     RevokeMatching(sweep::Request),
-    /// End the sessions that began or were used since a leak, or all sessions that a restored
+    /// End the sessions that have begun or been used since a leak, or all sessions that a restored
     /// backup contains
     #[command(after_help = since::EXAMPLE)]
     RevokeSince(since::Request),

@@ -40,8 +40,8 @@ pub(in crate::commands) struct Request {
 
 /// The error message if the denials could not be written to Redis. The revocation is committed, and
 /// the next rebuild of the denylist adds the denials, so no action is required.
-pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens remain valid for \
-                                     up to another DENYLIST_SYNC_INTERVAL";
+pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens of these sessions remain \
+                                     valid for up to another DENYLIST_SYNC_INTERVAL";
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let config = request.options.check_accounts()?;
@@ -73,7 +73,8 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
 }
 
 /// Ends all sessions of an account while the account is locked, so that a concurrent login commits
-/// either before or after the revocation. Also returns the filter for the audit log.
+/// either before or after the revocation. Returns the sessions that were ended, and the text of the
+/// filter for the audit log.
 async fn revoke_account(
     connection: &mut AsyncPgConnection,
     account: &str,

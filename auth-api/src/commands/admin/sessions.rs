@@ -29,8 +29,8 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// The time limit of the query. The limit is longer than that of the HTTP API, because there is no
-/// proxy that could time out.
+/// The time limit of the query. The HTTP API has a shorter limit, because a proxy in front of the
+/// API could time out.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
@@ -41,7 +41,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let listed = listing
         .read(&mut connection, TIMEOUT)
         .await
-        .context("reading the list failed; if it took longer than 30 s, use a narrower filter")?;
+        .context("reading the list failed; if it timed out after 30 s, use a narrower filter")?;
     audit::admin_list(Operator::Shell, listing.order(), &request.filters, listed.sessions.len());
     request.output.print(&listed, || table(&listed))
 }

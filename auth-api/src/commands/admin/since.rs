@@ -21,16 +21,16 @@ pub(super) const EXAMPLE: &str = "Examples:
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Request {
     /// Time at which the leak began (RFC 3339); with --restored, the time at which auth-api began
-    /// to serve the restored database, or any earlier time since the backup
+    /// to serve the restored database, or any earlier time after the backup
     time: String,
-    /// End every session that began before TIME. Use this flag after the database was restored from
-    /// a backup, because the sessions that had been revoked since the backup are live again
+    /// End every session that began before TIME. Use this flag after the database has been restored
+    /// from a backup, because sessions that were revoked after the backup are live again
     #[arg(long)]
     restored: bool,
     /// Print how many sessions would be ended, without ending any
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Skip the confirmation; without a terminal, no confirmation is requested
+    /// Skip the confirmation; if standard input is not a terminal, the command always skips it
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     let mut connection = config.database.open().await?;
     if time > database_now(&mut connection).await? {
         return Err(
-            Misuse(format!("{time} is still to come according to the database's clock")).into()
+            Misuse(format!("{time} is in the future according to the database's clock")).into()
         );
     }
     let (filter, description) =
@@ -66,8 +66,8 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     request.output.print(&done, || format!("{}: {description}", summary(done)))
 }
 
-/// Selects the sessions that began or were used since `time`, because their credentials have been
-/// in transit since then.
+/// Selects the sessions that have begun or been used since `time`, because the credentials of these
+/// sessions were in transit after `time`.
 ///
 /// The filter begins half an hour before `time`: an access token that was issued in that half hour
 /// may have been used after `time`, and the use of a cookie is recorded only once a minute.
@@ -80,10 +80,10 @@ fn exposed_sessions(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     Ok((filter, format!("active_since={}", rfc3339(since))))
 }
 
-/// Selects the sessions that began before `time`. In the restored database, sessions that had ended
-/// since the backup are live again. Refresh tokens that had been used up since the backup are
-/// current again, and anyone who kept such a token can use it. Sessions that began at `time` or
-/// later began after the backup was restored.
+/// Selects the sessions that began before `time`. In the restored database, sessions that ended
+/// after the backup are live again. Refresh tokens that were used up after the backup are current
+/// again, and anyone who kept such a token can use it. Sessions that began at `time` or later are
+/// not selected, because they began after the backup was restored.
 fn restored_sessions(time: DateTime<Utc>) -> (Filter, String) {
     let filter = Filter { created_before: Some(time), ..Filter::default() };
     (filter, format!("created_before={}", rfc3339(time)))

@@ -47,8 +47,8 @@ pub(super) enum Command {
         #[arg(long, requires = "kid")]
         now: bool,
     },
-    /// Generate a secret for `AUTH_SECRET` and print it; the subcommands replace the secret in a
-    /// file step by step
+    /// Generate a secret for `AUTH_SECRET` and print it; the subcommands of this command replace
+    /// the secret in a file step by step
     #[command(after_help = "Example:\n  (umask 077; auth-api keys secret > /run/secrets/auth)")]
     Secret {
         #[command(subcommand)]
@@ -100,7 +100,7 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
 
 /// The number of keys above which `rotate` logs a warning. A monthly rotation needs two or three
 /// keys. Each additional key is a file that should have been retired, and anyone who obtains the
-/// file can sign tokens with it.
+/// file can sign tokens with the key.
 const MANY: usize = 16;
 
 /// Logs a warning if there are many keys. `before` contains the keys that existed before
@@ -139,7 +139,7 @@ fn table(statuses: &[KeyStatus<'_>]) -> String {
     table.trim_fmt()
 }
 
-/// Describes a phase as a predicate whose subject is the key.
+/// Returns the phase of a key as the predicate of a sentence whose subject is the key.
 fn status(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "is published",
@@ -176,8 +176,8 @@ fn retire(keys: &Keys, kid: Option<&str>, leaked: bool, now: DateTime<Utc>) -> a
             status(key.phase)
         );
     }
-    // If the key has leaked, all expired keys are deleted as well: the oldest remaining key signs
-    // immediately, and it must be the new key.
+    // If the key has leaked, delete all expired keys as well: the oldest remaining key signs
+    // immediately, and that key must be the new one.
     for spent in
         statuses.iter().filter(|other| leaked && other.kid != kid && other.phase == Phase::Spent)
     {

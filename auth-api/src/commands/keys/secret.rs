@@ -18,8 +18,8 @@ use crate::files;
 
 #[derive(Subcommand, Debug)]
 pub(in crate::commands) enum Step {
-    /// Generate a secret, append it to the file and print its name; after SIGHUP, the secret
-    /// verifies credentials
+    /// Generate a secret, append it to the file and print the secret's name; after SIGHUP, the
+    /// secret verifies credentials
     #[command(
         after_help = "Example:\n  auth-api keys secret add --auth-secret-file /etc/auth-api/secret"
     )]
@@ -30,13 +30,13 @@ pub(in crate::commands) enum Step {
     )]
     List(File),
     /// Move a secret to the first position in the file; after SIGHUP, new credentials are made with
-    /// it
+    /// this secret
     #[command(
         after_help = "Example:\n  auth-api keys secret use 5f3a09c1 --auth-secret-file /etc/auth-api/secret"
     )]
     Use(Named),
-    /// Remove a secret from the file after all credentials made with it have expired; after SIGHUP,
-    /// such credentials are rejected
+    /// Remove a secret from the file; first wait until all credentials made with the secret have
+    /// expired, because they are rejected after SIGHUP
     #[command(
         after_help = "Example:\n  auth-api keys secret retire 9be2d04e --auth-secret-file /etc/auth-api/secret"
     )]
@@ -52,7 +52,7 @@ pub(in crate::commands) struct File {
 
 #[derive(Args, Debug)]
 pub(in crate::commands) struct Named {
-    /// The name of the secret, as `add` and `list` print it
+    /// The name of the secret, which `add` and `list` print
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]

@@ -44,8 +44,8 @@ const ALL: [Described; 7] = [
 
 /// Headers of every response.
 pub(super) const OF_ALL: [&str; 2] = ["X-Request-Id", "Cache-Control"];
-/// Headers of responses to requests that can authenticate with a cookie, because each response may
-/// extend the cookie.
+/// Headers of responses to requests that can authenticate with a cookie. Each of these responses
+/// may extend the cookie.
 pub(super) const OF_COOKIES: [&str; 1] = ["Set-Cookie"];
 /// Headers of responses from rate-limited endpoints.
 pub(super) const OF_LIMITS: [&str; 2] = ["RateLimit-Policy", "RateLimit"];
@@ -59,12 +59,14 @@ pub(super) fn all() -> impl Iterator<Item = (String, RefOr<Header>)> {
     })
 }
 
-/// Returns the name of a header as this module spells it, or `None` if it is not described here.
+/// Returns the name of a header with the capitalization that this module uses, or `None` if this
+/// module does not describe the header.
 pub(super) fn known(name: &HeaderName) -> Option<&'static str> {
     ALL.iter().map(|Described(known, ..)| *known).find(|known| name == known)
 }
 
-/// Adds references to these headers to a response that does not have them yet.
+/// Adds references to these headers to a response. A header that the response already has is not
+/// changed.
 pub(super) fn add(response: &mut Response, names: &[&str]) {
     for name in names {
         let described = || RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));

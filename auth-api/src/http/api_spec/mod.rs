@@ -1,7 +1,7 @@
 //! The error responses in the API specification. They are generated from the
-//! [`Problem`](super::Problem)s that the endpoints return, so the two cannot differ. Each endpoint
-//! lists the groups of errors that it can return, and the specification contains each response
-//! once.
+//! [`Problem`](super::Problem)s that the endpoints return, so the specification and the endpoints
+//! cannot differ. Each endpoint lists the groups of errors that it can return, and the
+//! specification contains each response once.
 
 pub mod example;
 mod headers;
@@ -60,8 +60,8 @@ groups! {
     SteppedUp: UNAUTHENTICATED_OR_TOO_OLD;
     /// Errors of endpoints that look up a resource by its id.
     Named: NOT_FOUND;
-    /// Errors of endpoints with an address in the body. List this group after [`Work`], because it
-    /// replaces the 400 response of that group.
+    /// Errors of endpoints with an address in the body. List this group after [`Work`], because its
+    /// 400 response replaces the 400 response of [`Work`].
     Address: MALFORMED_OR_INVALID_ADDRESS;
     /// Errors of a login.
     Login: LOGIN_REFUSED;
@@ -104,7 +104,7 @@ impl Refusal {
     }
 }
 
-/// Returns the schema of all errors, narrowed to the codes of these examples.
+/// Returns these examples with the schema of all errors, narrowed to the codes of the examples.
 fn content(examples: Vec<Example>) -> Content {
     let mut content = ContentBuilder::new();
     if let Some((_, schema, member)) = examples.first().map(|example| example.form) {

@@ -25,7 +25,8 @@ pub(super) struct Refusal {
     pub(super) examples: fn() -> Vec<Example>,
 }
 
-/// An example of an error response, in either of the two formats.
+/// An example of an error response, in the format of a problem document or in the format of RFC
+/// 6749.
 pub(super) struct Example {
     pub(super) name: &'static str,
     pub(super) status: StatusCode,
@@ -33,7 +34,8 @@ pub(super) struct Example {
     pub(super) code: &'static str,
     /// The description of the error, for people.
     pub(super) message: String,
-    /// The header that accompanies this response, besides those that all responses have.
+    /// The header that accompanies this response, in addition to the headers that all responses
+    /// have.
     pub(super) header: Option<HeaderName>,
     pub(super) body: Value,
     /// The media type, the schema, and the member that contains the code.
@@ -166,7 +168,7 @@ pub(super) const HEAD_TOO_LARGE: Refusal = Refusal {
 };
 pub(super) const INTERNAL: Refusal = Refusal {
     name: "internal",
-    when: "An internal error occurred. The server's log contains it under the request's id.",
+    when: "An internal error occurred. The server's log contains the error under the request's id.",
     counted: true,
     examples: || vec![problem("internal", &Problem::Internal)],
 };

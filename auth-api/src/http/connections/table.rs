@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The requests of a connection so far, and whether the connection is to be closed.
+/// The numbers of requests that have begun and ended on a connection, and whether the connection is
+/// to be closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::http) struct Progress {
     pub(in crate::http) begun: u64,
     pub(in crate::http) ended: u64,
-    /// The last response announced that the connection will be closed.
+    /// `true` if the last response announced that the connection will be closed.
     pub(in crate::http) close_announced: bool,
-    /// The connection is being closed to make room for another one.
+    /// `true` if the connection is being closed to make room for another connection.
     pub(in crate::http) closing: bool,
 }
 
@@ -37,8 +38,8 @@ pub(super) struct Table {
     /// Connections without a request in progress, the longest idle one first.
     idle: BTreeMap<u64, u64>,
     networks: HashMap<Arc<str>, Network>,
-    /// Whether half of the connections were in use and the number has not dropped well below half
-    /// since.
+    /// `true` from the time at which half of the maximum number of connections is open, until the
+    /// number drops well below half.
     past_half: bool,
 }
 
@@ -59,13 +60,13 @@ struct Network {
 /// The effects of a new connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entered {
-    /// The connection was rejected: its network has reached its share, and none of the network's
-    /// connections is idle.
+    /// `true` if the connection was rejected because its network has reached the share and has no
+    /// idle connection.
     pub(super) refused: bool,
     pub(super) closed_of_network: usize,
     pub(super) closed_of_port: usize,
-    /// Set when half of the connections are in use: the network with the most connections, and
-    /// their number.
+    /// The network with the most connections, and the number of its connections. Set only when half
+    /// of the maximum number of connections is reached.
     pub(super) half: Option<(Option<Arc<str>>, usize)>,
 }
 
@@ -75,7 +76,7 @@ impl Table {
         self.last
     }
 
-    /// Adds a connection, which is idle at first, and returns its number.
+    /// Adds a connection, which is idle at first. Returns its number, and the effects of adding it.
     pub(super) fn enter(
         &mut self,
         network: Option<Arc<str>>,
@@ -138,7 +139,7 @@ impl Table {
         true
     }
 
-    /// Records that no request is in progress anymore.
+    /// Records that no request is in progress on the connection anymore.
     pub(super) fn end(&mut self, id: u64) {
         let since = self.next();
         let Some(connection) = self.open.get_mut(&id) else { return };
@@ -172,7 +173,7 @@ impl Table {
         (self.open.len(), self.idle.len())
     }
 
-    /// Returns whether no trace of any connection remains.
+    /// Returns `true` if no trace of any connection remains.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.idle.is_empty() && self.networks.is_empty()

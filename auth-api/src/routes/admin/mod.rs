@@ -46,7 +46,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(scope);
 }
 
-/// Rejects every request without the operators' token, regardless of its path. Rejected requests
+/// Rejects every request without the operators' token, regardless of the path. Rejected requests
 /// are logged but not rate-limited, because a token of at least 32 characters cannot be guessed.
 async fn guard<B: MessageBody>(
     request: ServiceRequest,

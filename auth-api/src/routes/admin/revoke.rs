@@ -25,7 +25,7 @@ pub(in crate::routes) struct Request {
     /// that no request ends sessions by default.
     dry_run: bool,
     /// Whether to select all sessions. Must be `true` if the request has no filter, and `false` or
-    /// absent if it has one.
+    /// absent if the request has a filter.
     #[serde(default)]
     all: bool,
     /// Only sessions of this account, given as the account's id or its wallet's address.
@@ -95,7 +95,7 @@ pub(in crate::routes) async fn post(
     Ok(HttpResponse::Ok().json(done.await??))
 }
 
-/// Runs the sweep to its end, even if the client disconnects.
+/// Runs the sweep to completion, even if the client disconnects.
 async fn run(
     state: &State,
     client: &Client,

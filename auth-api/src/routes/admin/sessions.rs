@@ -56,9 +56,9 @@ pub(in crate::routes) struct List {
 
 /// List the sessions of all accounts
 ///
-/// Returns live sessions: those that are neither revoked nor expired and whose account is not
-/// disabled. If the list takes longer than 3 seconds, the response is 503. In this case, use a
-/// narrower filter or a smaller limit.
+/// Returns live sessions. A session is live if it is neither revoked nor expired, and if its
+/// account is not disabled. If the list takes longer than 3 seconds, the response is 503. In this
+/// case, use a narrower filter or a smaller limit.
 #[utoipa::path(
     get,
     path = "/admin/sessions",

@@ -1,5 +1,5 @@
-//! Decides about a verified refresh token. A current token is rotated. An old token is judged while
-//! its session and family are locked.
+//! Decides about a verified refresh token. A current token is rotated. The decision about an old
+//! token is made while the session and the family of the token are locked.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ pub(super) struct PresentedToken {
     pub(super) token: RefreshToken,
     /// The hash of the `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
-    /// When the request had arrived completely.
+    /// The time at which the request had arrived completely.
     pub(super) arrived: Instant,
     pub(super) client: Client,
     pub(super) peer: Peer,
@@ -63,7 +63,7 @@ pub(super) async fn decide(
     // queries of the request share one time limit.
     connection.bound_in_total();
     // If the family's key is in memory, a rotation is one statement. The statement has no effect
-    // unless the token is the current one of a live session.
+    // unless the token is the current token of a live session.
     let generation = presented.token.generation().checked_add(1);
     if let (Some(key), Some(generation)) =
         (state.family_keys.get(presented.session_id()), generation)
@@ -92,7 +92,7 @@ pub(super) async fn decide(
             }
             return Ok(next);
         }
-        // In the meantime, another request has rotated the token, or its session has ended.
+        // In the meantime, another request has rotated the token, or the session has ended.
     };
     // This decision needs no lock. A lock is written to disk and takes milliseconds if the session
     // exists, but no time if it does not exist, and this difference would be measurable. Without
@@ -114,7 +114,7 @@ async fn read(
     Ok(timed(connection.watch(), "refresh_read", FamilyState::read(connection, session_id)).await?)
 }
 
-/// Rotates the token. Returns `None` if it is not the current one of a live session.
+/// Rotates the token. Returns `None` if it is not the current token of a live session.
 async fn rotate(
     state: &State,
     connection: &mut Lease<'_>,
@@ -166,7 +166,8 @@ async fn slide(
     }
 }
 
-/// If the session has ended, returns why all its tokens are rejected.
+/// Returns the reason why all tokens of the session are rejected, or `None` if the session has not
+/// ended.
 fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     if family.revoked {
         Some(RefreshOutcome::Revoked)
@@ -177,14 +178,14 @@ fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     }
 }
 
-/// If no rotation has replaced this token, which is not the current one, returns why the token is
-/// rejected.
+/// Returns the reason for rejecting `token` if no rotation has replaced it, or `None` if a rotation
+/// has replaced it. `token` must not be the current token.
 fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshOutcome> {
     if !token.is_among(&family.issued) {
         Some(RefreshOutcome::Forged)
     } else if i64::from(token.generation()) >= family.issued.generation {
         // The token was issued, but the database does not contain its generation yet. This can
-        // happen after a backup was restored, so the session is not revoked.
+        // happen after a backup has been restored, so the session is not revoked.
         Some(RefreshOutcome::Unknown)
     } else {
         None
@@ -227,7 +228,7 @@ async fn decide_old(
 /// The decision about an old token.
 struct Judged {
     refreshed: Refreshed,
-    /// Set if the request is a retry from another network than those of the family.
+    /// Set if the request is a retry from a network that is not among the networks of the family.
     foreign: Option<Foreign>,
 }
 
@@ -237,7 +238,8 @@ impl Judged {
     }
 }
 
-/// Decides whether an old token is a retry or a reuse, while its session and family are locked.
+/// Decides whether the use of an old token is a retry or reuse, while the session and the family of
+/// the token are locked.
 async fn judge(
     state: &State,
     connection: &mut AsyncPgConnection,
@@ -257,7 +259,7 @@ async fn judge(
     };
     let old = OldToken { token, attempt: presented.attempt, arrived, ip: presented.client.ip };
     let verdict = old.judge(&family, &state.secrets, rules);
-    // In the meantime, the client may have retried at another process and received its response
+    // In the meantime, the client may have retried at another process and received a response
     // there.
     if verdict.is_held_against_the_client() && presented.peer.has_hung_up() {
         return Ok(Judged::refused(RefreshOutcome::HungUp));

@@ -1,5 +1,5 @@
-//! Decides whether a request with an old refresh token is a retry of a legitimate client or reuse,
-//! which indicates a stolen copy.
+//! Decides whether a request with an old refresh token is a retry by a legitimate client, or reuse.
+//! Reuse indicates a stolen copy of the token.
 //!
 //! The decision depends on the arrival time of the request, because the client is not responsible
 //! for what other requests did while this request waited for the database.
@@ -19,20 +19,21 @@ pub(super) struct OldToken<'t> {
     pub(super) token: &'t RefreshToken,
     /// The hash of the request's `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
-    /// When the request arrived, according to the database's clock. May be slightly early.
+    /// The time at which the request arrived, according to the database's clock. May be slightly
+    /// early.
     pub(super) arrived: DateTime<Utc>,
     /// The address that the request came from.
     pub(super) ip: IpAddr,
 }
 
-/// The configuration of retries.
+/// The settings for retries.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
     /// The time after the rotation during which a retry without the key of the first attempt is
     /// accepted.
     pub(super) grace: Duration,
-    /// The number of consecutive generations with a retry from another network at which a retry
-    /// counts as reuse. 0 disables this check.
+    /// A retry from another network counts as reuse if such retries have occurred in this number of
+    /// consecutive generations. If 0, this check is disabled.
     pub(super) foreign_generations: u16,
 }
 
@@ -50,7 +51,7 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the verdict ends the session or counts toward ending it.
+    /// Returns `true` if the verdict ends the session or counts toward ending it.
     pub(super) fn is_held_against_the_client(&self) -> bool {
         matches!(self, Self::Reuse { .. } | Self::Retry { foreign: Some(_), .. })
     }
@@ -74,9 +75,9 @@ impl OldToken<'_> {
             {
                 Verdict::Superseded
             }
-            // The database no longer contains the time at which the token was replaced. At
-            // `previous_rotated_at`, the token was no longer the current one or the immediate
-            // predecessor.
+            // The database no longer contains the time at which the token was replaced. From
+            // `previous_rotated_at` on, the token was neither the current token nor the immediate
+            // predecessor of the current token.
             3.. if family.previous_rotated_at.is_some_and(|later| self.arrived < later) => {
                 Verdict::Superseded
             }
@@ -110,8 +111,8 @@ impl OldToken<'_> {
         (other_network && self.arrived >= family.rotated_at).then(|| family.foreign_in_a_row())
     }
 
-    /// Whether the request arrived before the token was `replaced`, or within the grace period
-    /// after it.
+    /// Returns `true` if the request arrived before `replaced`, the time at which the token was
+    /// replaced, or within the grace period after that time.
     fn came_within(&self, grace: Duration, replaced: DateTime<Utc>) -> bool {
         let age = self.arrived.signed_duration_since(replaced);
         // The configuration limits the grace period to minutes, so the conversion does not fail.
