@@ -38,22 +38,22 @@ pub struct App {
     pub api_address: SocketAddr,
     /// Address of the operations port, which serves health and metrics.
     pub operations_address: SocketAddr,
-    /// Address of the operators' endpoints; `None` without an operators' token.
+    /// Address of the operators' endpoints; `None` if no operators' token is configured.
     pub admin_address: Option<SocketAddr>,
     shutdown_timeout: Duration,
     hangups: Signal,
     sources: Sources,
 }
 
-/// Interval of the upkeep task, which aggregates histograms, drops idle rate-limit counters and
-/// logs sums of repeated rejections. Without this task, the memory that they use would grow between
+/// Interval of the upkeep task, which aggregates histograms, drops idle rate-limit counters, and
+/// logs sums of repeated rejections. Without this task, the memory for this data would grow between
 /// scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {
     /// Reads the signing keys and binds the ports. Each signal from `hangups` makes the server
-    /// reload its keys, secrets and clients. PostgreSQL and Redis may be unavailable; `/readyz`
-    /// then reports it.
+    /// reload its keys, secrets and clients. Also succeeds if PostgreSQL or Redis is unavailable;
+    /// `/readyz` then reports the outage.
     pub fn build(
         config: &Config,
         metrics: PrometheusHandle,

@@ -16,7 +16,7 @@ use crate::http::Client;
 use crate::limits::{Route, Scope};
 use crate::repeats::{Kind, Sum};
 
-/// Logs a login, which started a session.
+/// Logs a login that started a session.
 pub(crate) fn login(
     client: &Client,
     wallet: &str,
@@ -53,8 +53,8 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
 }
 
 /// Logs that a replaced refresh token was presented within the grace period, from a network from
-/// which its family had not been used. `generations` is the number of consecutive generations with
-/// such a retry.
+/// which the family of the token had not been used before. `generations` is the number of
+/// consecutive generations with such a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
@@ -111,15 +111,15 @@ pub(crate) fn client_refused(client: &Client, client_id: Option<&str>, route: &'
     tracing::warn!(target: "audit", event = "client_refused", client_id, route, ip, "introspection client rejected");
 }
 
-/// Logs a request that exceeded a rate limit. `wallet` is set only if the limit is that of a
+/// Logs a request that exceeded a rate limit. `wallet` is set only if the limit applies to a
 /// wallet. In this case, the wallet's signature has already been verified.
 pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>) {
     let (route, scope) = (route.as_str(), scope.as_str());
     tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "rate limit exceeded");
 }
 
-/// Logs the sum of rejections that have no event of their own, because a rejection of the same kind
-/// was logged shortly before.
+/// Logs the sum of rejections that were not logged individually, because a rejection of the same
+/// kind had been logged shortly before.
 pub(crate) fn repeated(sum: &Sum) {
     let (who, times, within_s) = (sum.who.as_deref(), sum.times, sum.within.as_secs());
     match sum.kind {

@@ -2,9 +2,9 @@
 //! against the hashes in `INTROSPECTION_CLIENTS_FILE`.
 //!
 //! Secrets have 256 random bits, so a fast hash (BLAKE3) is sufficient and is checked immediately.
-//! Earlier releases stored argon2id hashes, which take tens of milliseconds and 19 MiB. These are
-//! checked on a blocking thread, one at a time, in one shared buffer ([`OldHashes`]). A secret that
-//! was accepted is not hashed again for a minute ([`REMEMBERED`]).
+//! Earlier releases stored argon2id hashes, which take tens of milliseconds and 19 MiB. Argon2id
+//! hashes are checked on a blocking thread, one at a time, in one shared buffer ([`OldHashes`]). A
+//! secret that was accepted is not hashed again for a minute ([`REMEMBERED`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The time that decides what has expired: the time of the database, advanced by this machine's
-//! monotonic clock.
+//! The time that determines which credentials have expired. It is the time of the database,
+//! advanced by this machine's monotonic clock.
 //!
 //! A host whose wall clock is an hour off must not accept expired credentials or reject valid ones.
 //! The wall clock is therefore not used, and the time is unknown until the database has returned it
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-/// The time that the database last returned, advanced by the time since.
+/// The time that the database last returned, advanced by the time that has passed since then.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,

@@ -44,8 +44,8 @@ impl DatabaseError {
                     | DatabaseErrorKind::UnableToSendCommand
                     | DatabaseErrorKind::SerializationFailure
                     | DatabaseErrorKind::ReadOnlyTransaction
-                    // Diesel has no kinds for timeouts, deadlocks, and a server that is shutting
-                    // down.
+                    // Diesel has no error kinds for timeouts, deadlocks, and a server that is
+                    // shutting down.
                     | DatabaseErrorKind::Unknown
             ),
             Self::Query(_) => false,
@@ -54,7 +54,7 @@ impl DatabaseError {
 }
 
 impl Database {
-    /// Creates a pool of at most `size` connections, whose queries may take `query_bound`.
+    /// Wraps a pool of at most `size` connections. Each query may take at most `query_bound`.
     #[must_use]
     pub fn new(pool: Pool, size: u32, query_bound: Duration) -> Self {
         Self { pool, size, query_bound }
@@ -89,8 +89,8 @@ impl Database {
 }
 
 /// A connection that is checked out. If a query on it was abandoned, the connection is returned as
-/// broken and the pool discards it. Otherwise, another request might have to wait for the result of
-/// that query.
+/// broken and the pool discards it. If the pool kept the connection, another request might have to
+/// wait for the result of the abandoned query.
 pub struct Lease<'p> {
     connection: PooledConnection<'p>,
     watch: Watch,
@@ -100,8 +100,8 @@ pub struct Lease<'p> {
 #[derive(Clone)]
 pub struct Watch {
     bound: Duration,
-    /// When all queries on the connection must have finished; `None` if each query has the full
-    /// time.
+    /// When all queries on the connection must have finished; `None` if each query may take the
+    /// full time limit.
     deadline: Option<Instant>,
     overdue: Arc<AtomicBool>,
 }
@@ -112,7 +112,8 @@ impl Lease<'_> {
         self.watch.deadline = Some(Instant::now() + self.watch.bound);
     }
 
-    /// Returns what [`timed`] needs while the query borrows the connection.
+    /// Returns the time limit of the next query, for [`timed`], which cannot read it from the lease
+    /// while the query borrows the connection.
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.watch.clone()
@@ -143,8 +144,8 @@ impl Drop for Lease<'_> {
 }
 
 /// Runs a query, records its duration under `name`, and abandons the query when its time limit is
-/// reached. The server has its own limit (`statement_timeout`). This limit is for a server or a
-/// network that does not respond at all.
+/// reached. The server has its own limit (`statement_timeout`). The limit of this function is for a
+/// server or a network that does not respond at all.
 pub async fn timed<T, E: From<DieselError>>(
     watch: Watch,
     name: &'static str,

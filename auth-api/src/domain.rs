@@ -59,8 +59,8 @@ pub enum Network {
 }
 
 impl Network {
-    /// Returns `stellar:pubnet` or `stellar:testnet`: the chain in a challenge, and the issuer of a
-    /// wallet's account.
+    /// Returns `stellar:pubnet` or `stellar:testnet`, which is the chain in a challenge and the
+    /// issuer of a wallet's account.
     #[must_use]
     pub fn caip2(self) -> &'static str {
         match self {
@@ -131,14 +131,15 @@ pub struct Lifetimes {
     /// Grace period during which a refresh that is retried without the `Idempotency-Key` of the
     /// first attempt returns the same refresh token.
     pub reuse_grace: Duration,
-    /// Maximum age of a login that may end other sessions; `None` for no maximum.
+    /// Maximum age of the login of a session that may end other sessions; `None` if there is no
+    /// maximum.
     pub step_up: Option<Duration>,
 }
 
 impl Lifetimes {
     /// Returns how long after a rotation clients still see the session's times from before that
-    /// rotation: twice the grace period. A client that learns of the rotation from these times is
-    /// therefore too late to retry it.
+    /// rotation: twice the grace period. When these times reveal the rotation to a client, it is
+    /// therefore too late to retry that rotation.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2

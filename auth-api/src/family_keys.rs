@@ -1,5 +1,5 @@
 //! A cache of the keys of token families that this process has used, so that a rotation or a logout
-//! need not read them first.
+//! does not need to read them from the database first.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use schema::issued::FamilyKey;
 
 /// Maximum number of keys, which take about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// Clients refresh when their access token expires. If a family has been idle for longer, its
-/// requests probably reach another process.
+/// Clients refresh when their access token expires. If this process has not used a family for
+/// longer than that, the requests for the family probably reach another process.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
 /// A bounded cache. A key never changes, so an entry is never stale. The rotation itself checks

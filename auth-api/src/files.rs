@@ -8,9 +8,9 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 use tempfile::NamedTempFile;
 
-/// Replaces the content of a file. Concurrent readers see either the old or the new content. The
-/// file keeps its owner and mode. Only its owner can read a new file. If root creates the file, its
-/// owner is the owner of the directory.
+/// Replaces the content of a file. Concurrent readers see either the old or the new content. An
+/// existing file keeps its owner and mode. A new file can be read only by its owner. If root
+/// creates the file, the owner is the owner of the directory.
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     // Follow a symbolic link: replace its target and keep the link.
     let path = &if path.is_symlink() { path.canonicalize()? } else { path.to_owned() };
@@ -100,8 +100,9 @@ pub(crate) fn create(path: &Path, content: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a temporary file in the same directory, accessible only to its owner. If root creates
-/// it, it gets the owner of the directory, who must be able to read it.
+/// Creates a temporary file in the directory of `path`. Only the owner of the file can access it.
+/// If root creates the file, the owner is the owner of the directory, who must be able to read the
+/// file.
 fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     let file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;

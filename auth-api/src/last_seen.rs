@@ -3,7 +3,7 @@
 //! A request only puts its session into a bounded queue, at most once a minute, and one task writes
 //! the queued sessions. If an update is dropped because the queue is full or the database is
 //! unavailable, no request fails, and the next request of the session queues the update again.
-//! Token sessions need no such updates: their last-seen time is that of the last rotation.
+//! Token sessions need no such updates: their last-seen time is the time of the last rotation.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -78,7 +78,7 @@ pub enum LoginOutcome {
     /// The challenge was not issued by this deployment, is for another domain or chain, or has
     /// expired.
     BadChallenge,
-    /// The signature is not that of the wallet.
+    /// The wallet did not make the signature.
     BadSignature,
     /// The challenge had already been used.
     Replayed,
@@ -175,8 +175,8 @@ impl CookieRenewalOutcome {
     }
 }
 
-/// Counts a generation with a retry from another network. The caller calls this function only for
-/// the first such retry of the generation.
+/// Counts a generation of refresh tokens with a retry from another network. Must be called only for
+/// the first such retry of each generation.
 pub(crate) fn count_foreign_generation() {
     counter!(FOREIGN_GENERATIONS).increment(1);
 }
@@ -189,7 +189,8 @@ pub(crate) fn count_forged_token(route: &'static str) {
     counter!(FORGED_TOKENS, "route" => route).increment(1);
 }
 
-/// Counts a new session. `new_account` is true if its login created the account.
+/// Counts a new session. `new_account` is true if the login that started the session created the
+/// account.
 pub(crate) fn count_created(transport: Transport, new_account: bool) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
     counter!(ACCOUNTS_CREATED).increment(new_account.into());

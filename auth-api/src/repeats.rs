@@ -1,13 +1,13 @@
-//! Sums of repeated rejections. The first rejection is logged immediately and later ones as one sum
-//! per interval, so that a client that is rejected a thousand times per second does not fill the
-//! log.
+//! Sums of repeated rejections. The first rejection is logged immediately. Later rejections are
+//! logged as one sum per interval, so that a client that is rejected a thousand times per second
+//! does not fill the log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The interval of sums. After an interval without a rejection, the next rejection is again logged
-/// immediately.
+/// The interval at which sums are logged. After an interval without a rejection, the next rejection
+/// is again logged immediately.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Maximum number of combinations of kind and sender. Beyond it, rejections are distinguished only
@@ -60,13 +60,13 @@ pub struct Sum {
     pub kind: Kind,
     /// The network or wallet that was rejected; `None` if there were several.
     pub who: Option<String>,
-    /// The number of rejections, without those already logged.
+    /// The number of rejections that have not been logged yet.
     pub times: u64,
     /// The period in which they occurred.
     pub within: Duration,
 }
 
-/// When an event was last logged, and the number of rejections since.
+/// When an event was last logged, and the number of rejections since then.
 struct Occurrences {
     logged: Instant,
     since: u64,

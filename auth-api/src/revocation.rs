@@ -1,5 +1,5 @@
-//! Ending a session with one of its credentials: `POST /auth/logout`, `POST /oauth/revoke`, and a
-//! copied cookie.
+//! Ends a session with one of its credentials: for `POST /auth/logout`, for `POST /oauth/revoke`,
+//! and when a copied cookie is presented.
 
 use schema::ids::SessionId;
 use schema::issued::Issued;
@@ -98,8 +98,8 @@ pub(crate) async fn end_if_issued(
     end(state, client, session_id, ending.reason, &ending.by).await
 }
 
-/// Ends the session and adds it to the denylist, even if the session had already ended: its entry
-/// in the denylist may be missing.
+/// Ends the session and adds it to the denylist. A session that has already ended is also added,
+/// because its entry in the denylist may be missing.
 pub(crate) async fn end(
     state: &State,
     client: &Client,

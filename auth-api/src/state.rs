@@ -33,8 +33,8 @@ pub struct State {
     pub public_url: PublicUrl,
     /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// Number of consecutive generations with a retry from another network at which these retries
-    /// count as reuse; 0 if they never do.
+    /// Retries from another network count as reuse when they occur in this number of consecutive
+    /// generations of refresh tokens; 0 if they never count as reuse.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,

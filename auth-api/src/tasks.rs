@@ -6,9 +6,9 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// Work that must be finished once it has started. If a client disconnects, the future of its
-/// request is dropped, and a revocation that was committed but not added to the denylist would be
-/// incomplete. The work runs on the main runtime, which drives the database connections, and
-/// shutdown waits for it.
+/// request is dropped. A revocation in that future could then be committed without being added to
+/// the denylist. The work in this set runs on the main runtime, which drives the database
+/// connections, and shutdown waits for it.
 pub struct Tasks {
     tracker: TaskTracker,
     runtime: Handle,

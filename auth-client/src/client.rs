@@ -34,8 +34,8 @@ impl AuthClient {
         Self(Arc::new(inner))
     }
 
-    /// Verifies an access token with the published keys. This takes about 0.1 ms, and only the
-    /// first call sends a request.
+    /// Verifies an access token with the published keys. This takes about 0.1 ms. The first call
+    /// also fetches the keys, and later calls use the cached keys.
     ///
     /// A token whose session has been revoked is accepted until the token expires
     /// (`ACCESS_TOKEN_TTL`, 15 minutes by default). Where this is too late, use
@@ -45,10 +45,10 @@ impl AuthClient {
         self.0.rules.check(token, &key, host_now())
     }
 
-    /// Verifies an access token like [`verify`](Self::verify), and checks that its session was not
-    /// revoked: with the [`SessionSource`], or, if there is none or it returns
-    /// [`SessionState::Unknown`], with auth-api itself (introspection). If neither can determine
-    /// this, the token is not accepted.
+    /// Verifies an access token like [`verify`](Self::verify), and checks that the session of the
+    /// token was not revoked. The [`SessionSource`] determines the state of the session. If there
+    /// is no source, or the source returns [`SessionState::Unknown`], auth-api introspects the
+    /// token. If the state cannot be determined, the token is not accepted.
     pub async fn require_session(&self, token: &str) -> Result<AccessToken, Error> {
         let verified = self.verify(token).await?;
         let state = match &self.0.sessions {
@@ -87,9 +87,9 @@ impl AuthClient {
         self.for_this_service(introspected)
     }
 
-    /// Introspects an access token for this audience, or the value of a session cookie, for
+    /// Introspects an access token for this audience, or the value of a session cookie. Use this in
     /// services that receive auth-api's cookie from browsers. Protect such requests against
-    /// cross-site request forgery: browsers send cookies automatically.
+    /// cross-site request forgery, because browsers send cookies automatically.
     pub async fn introspect_access_or_cookie(&self, token: &str) -> Result<Introspected, Error> {
         let introspected = self.introspect(token).await?.ok_or(Error::Inactive)?;
         match introspected.token_use {

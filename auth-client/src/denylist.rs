@@ -26,12 +26,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Limitations
 ///
 /// auth-api trusts a connection to Redis only after it has written the list over that same
-/// connection. Other services cannot do so. In the following cases, this service, and only this
-/// one, may accept a revoked session for some time:
+/// connection. Other services cannot do so. In the following cases, unlike auth-api itself, a
+/// service that uses this denylist may accept a revoked session for some time:
 ///
 /// - **Redis is restored from an older dump, or fails over to a lagging replica**, and the marker
-///   is restored, too. The gap lasts until auth-api has rewritten the list, which it does a moment
-///   after it detects the change. If no auth-api is running, the gap lasts until the marker
+///   is restored, too. The gap lasts until auth-api has rewritten the list. It does so a moment
+///   after it has detected the change. If no auth-api is running, the gap lasts until the marker
 ///   expires, after three times `DENYLIST_SYNC_INTERVAL` (90 seconds by default).
 /// - **auth-api cannot reach Redis**, but this service can. The gap lasts until the marker expires.
 /// - **`ACCESS_TOKEN_TTL` was decreased**: tokens that were issued before the change outlive the
@@ -49,9 +49,10 @@ pub struct Denylist {
 }
 
 impl Denylist {
-    /// Creates a denylist from the URL of auth-api's Redis (`REDIS_URL`; a user that may only
-    /// `MGET` these keys is sufficient) and the `REDIS_PREFIX` that `auth-api config` prints, with
-    /// or without its braces. Connects on the first lookup.
+    /// Creates a denylist. `url` is the URL of auth-api's Redis, `REDIS_URL`. A Redis user that may
+    /// run only `MGET`, and only on keys with this prefix, is sufficient. `prefix` is the
+    /// `REDIS_PREFIX` that `auth-api config` prints, with or without the braces. The denylist
+    /// connects to Redis on the first lookup.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
         let bare =
             prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);

@@ -19,10 +19,10 @@ pub enum Error {
     /// The token was modified, or was never signed by auth-api.
     #[error("the signature does not belong to the token")]
     BadSignature,
-    /// `iss` has another value.
+    /// `iss` is not the configured issuer.
     #[error("issued by another issuer: the configured issuer must be the ISSUER of auth-api")]
     OtherIssuer,
-    /// `aud` has another value.
+    /// `aud` is not the configured audience.
     #[error(
         "issued for another audience: the configured audience must be the AUDIENCE of auth-api"
     )]
@@ -33,8 +33,8 @@ pub enum Error {
     /// The time of issue is in the future.
     #[error("issued in the future: one of the two clocks is wrong")]
     TooEarly,
-    /// auth-api reports that the token is not active or has another use, or its session was
-    /// revoked.
+    /// auth-api reports that the token is not active or has another use, or the session of the
+    /// token was revoked.
     #[error("expired, revoked, or not a token of this use: log in again")]
     Inactive,
     /// There are no keys, or the newest ones could not be fetched.
@@ -67,9 +67,9 @@ impl Error {
         Self::Setting { setting, what: what.into() }
     }
 
-    /// Returns whether the request is at fault (respond with 401; see RFC 6750 §3.1), so that
-    /// another credential may be accepted. Otherwise, it is unknown whether the credential is valid
-    /// (respond with 503), or this service is misconfigured.
+    /// Returns `true` if the request is at fault, so another credential may be accepted. In this
+    /// case, respond with 401 (RFC 6750 §3.1). Returns `false` if it is unknown whether the
+    /// credential is valid (respond with 503), or if this service is misconfigured.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-/// Sufficient for a set of 400 keys of 160 bytes each. An introspection response has less than 1
+/// Sufficient for a set of 400 keys of 160 bytes each. An introspection response is smaller than 1
 /// KB.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -18,7 +18,7 @@ const MAX_BODY: usize = 64 * 1024;
 #[derive(Clone)]
 pub(crate) struct Http(Client);
 
-/// A response, read completely.
+/// A response whose body has been read completely.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
@@ -27,8 +27,8 @@ pub(crate) struct Answer {
 }
 
 impl Http {
-    /// Creates a client. `timeout` limits a request from connecting to the last byte of the
-    /// response. The error is the reason as text.
+    /// Creates a client. `timeout` is the time limit of a request, from the start of connecting to
+    /// the last byte of the response. The error is the text of the reason.
     pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
         // A redirect could send credentials to another party, or make this service trust the keys
         // of that party.

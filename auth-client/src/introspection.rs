@@ -14,9 +14,9 @@ use crate::http::{Answer, Http};
 pub enum TokenUse {
     /// Grants access.
     AccessToken,
-    /// Only gets new tokens from auth-api.
+    /// Can only be exchanged for new tokens at auth-api.
     RefreshToken,
-    /// The value of a cookie, which grants access to a browser.
+    /// The value of a session cookie, which gives a browser access.
     SessionToken,
 }
 
@@ -63,7 +63,8 @@ pub(crate) struct Introspection {
 }
 
 impl Introspection {
-    /// Returns `None` if the credential is not active, for any reason.
+    /// Introspects a credential. Returns `None` if the credential is not active, whatever the
+    /// reason.
     pub(crate) async fn introspect(&self, token: &str) -> Result<Option<Introspected>, Error> {
         let answer = self.post(&self.introspect_url, token).await?;
         let invalid =

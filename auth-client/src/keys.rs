@@ -24,14 +24,15 @@ pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// tokens left to verify, and after a day, no key needs to be kept.
 pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 
-/// auth-api publishes the keys whose tokens may still be valid: two or three. If a set is larger,
-/// only the newest keys are kept, which sign now or will sign. If the whole set were rejected, all
-/// tokens would be rejected.
+/// auth-api publishes the keys whose tokens may still be valid: two or three. If a set is larger
+/// than this limit, only the newest keys are kept, because these keys sign now or will sign. If the
+/// whole set were rejected, all tokens would be rejected.
 const MAX_KEYS: usize = 64;
 
-/// How long a set is fresh, whatever its response specifies. The maximum is short enough to remove
-/// retired keys, and the minimum is long enough that most requests need no new set. The default
-/// applies if the response does not specify a time, and is the time that auth-api specifies.
+/// Limits for how long a set is fresh, whatever its response specifies, and the default. The
+/// maximum is short enough to remove retired keys, and the minimum is long enough that most
+/// requests need no new set. The default applies if the response specifies no time. It is equal to
+/// the time that auth-api specifies.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
@@ -109,14 +110,15 @@ fn verifier(jwk: Value) -> Option<(String, DecodingKey)> {
     Some((jwk.kid, DecodingKey::from_ed_components(&jwk.x).ok()?))
 }
 
-/// The result of the last request, for callers that come shortly after it.
+/// The result of the last request for keys. Callers that need new keys shortly after that request
+/// receive the same result.
 struct Attempt {
     at: Instant,
     failure: Option<String>,
 }
 
-/// The cached keys. One request at a time fetches new ones, and all callers that need them wait for
-/// it.
+/// The cached keys. New keys are fetched by one request at a time, and all callers that need new
+/// keys wait for that request.
 #[derive(Clone)]
 pub(crate) struct KeyRing(Arc<Shared>);
 
@@ -125,7 +127,7 @@ struct Shared {
     url: Url,
     /// Minimum time between two requests.
     pause: Duration,
-    /// Maximum age of a set, even if no other is available.
+    /// Maximum age of a set, even if no newer set is available.
     max_stale: Duration,
     known: ArcSwapOption<KeySet>,
     /// The holder of the lock may send a request.

@@ -3,7 +3,7 @@
 //! # How it works
 //!
 //! Read [`AuthClient`] first. A token passes through `token` (checks size, type and algorithm,
-//! which require no key) `→ keys` (finds the published key that the token names) `→ token`
+//! which requires no key) `→ keys` (finds the published key that the token names) `→ token`
 //! (verifies signature, issuer, audience and times). If its session must be checked, a
 //! [`SessionSource`] (`Denylist`, with the feature `redis`) or introspection follows.
 //!

@@ -3,10 +3,11 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 /// A source of revoked sessions that is faster than auth-api itself: the `Denylist` of the feature
-/// `redis`, or your own.
+/// `redis`, or your own implementation.
 pub trait SessionSource: Send + Sync {
-    /// Returns the state of a session. The request waits for the result, so the result must arrive
-    /// in limited time. If the state is not known, return [`SessionState::Unknown`].
+    /// Returns the state of a session. The request waits for the result, so the method must return
+    /// the result within a limited time. If the state is not known, return
+    /// [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::Error;
 
 const TYP: &str = "at+jwt";
-/// Access tokens of auth-api have about 600 bytes. Longer ones are not parsed.
+/// The maximum length of a token that is parsed, in bytes. Access tokens of auth-api are about 600
+/// bytes long.
 const MAX_LENGTH: usize = 4096;
 
 /// The claims of a verified access token. Unverified tokens are never represented by this type.
@@ -69,8 +70,8 @@ impl Rules {
         Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
     }
 
-    /// Returns the id of the key to verify with, if the type and the algorithm of the token are the
-    /// required ones. The token cannot choose other ones, and keys that it contains or points to
+    /// Returns the id of the key to verify with, if the token has the required type and algorithm.
+    /// The token cannot select another type or algorithm. Keys that it contains or points to
     /// (`jwk`, `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
     pub(crate) fn key_id(token: &str) -> Result<String, Error> {
         if token.len() > MAX_LENGTH {

@@ -38,7 +38,8 @@ pub struct Options {
     /// The server to measure; the benchmark creates databases named `bench_…` on it
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
-    /// The Redis to measure on; creates keys there that begin with `{bench-…}` and expire
+    /// The Redis to measure on; the benchmark creates keys on it that begin with `{bench-…}` and
+    /// expire
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: String,
     /// The program to measure [default: auth-api in the directory of this program]

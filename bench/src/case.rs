@@ -3,9 +3,9 @@
 /// The layout of the due rows in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Adjacent: the table was filled in the order of the expiry times.
+    /// The due rows are adjacent, because the table was filled in the order of the expiry times.
     Together,
-    /// On every page, next to rows that are not due: lifetimes are mixed.
+    /// The due rows are on every page, next to rows that are not due, because lifetimes are mixed.
     Scattered,
 }
 

@@ -17,8 +17,8 @@ use crate::server::Server;
 pub struct Gate {
     /// Subcommand of session-reaper.
     pub subcommand: &'static str,
-    /// Number of rows with the default value of `--rows`. With another value, it changes
-    /// proportionally.
+    /// Number of rows with the default value of `--rows`. With another value of `--rows`, this
+    /// number changes proportionally.
     pub rows: u64,
     /// Time limit.
     pub at_most: Duration,

@@ -1,10 +1,10 @@
 //! Benchmarks of session-reaper: it is compared with the best loops that can be written by hand,
-//! with the loop that most projects use, and with one DELETE. All of them are measured in one run,
-//! one after another, on identical copies of a table.
+//! with the loop that most projects use, and with one DELETE. All of these ways to delete rows are
+//! measured in one run, one after another, on identical copies of a table.
 //!
-//! Read [`measure()`] first, which executes the rounds. The measurements are defined as data: the
-//! states of the table in [`case`], the ways to empty it in [`way`], and the subcommands with a
-//! time limit in [`gate`].
+//! Read [`measure()`] first, which runs the rounds of measurements. The measurements are defined as
+//! data: the states of the table in [`case`], the ways to empty it in [`way`], and the subcommands
+//! with a time limit in [`gate`].
 //!
 //! ```text
 //! main ─→ measure ─→ server   a template for each layout, a copy for each measurement
@@ -35,7 +35,7 @@ use anyhow::{Context as _, Result};
 pub use measure::{Options, measure};
 pub use results::{COLUMNS, Measured, Results};
 
-/// Prints results. If there is a name, also writes them to `bench/results/NAME.md`.
+/// Prints results. If `name` is given, also writes the results to `bench/results/NAME.md`.
 pub fn write_results(results: &str, name: Option<&str>) -> Result<()> {
     std::io::stdout().write_all(results.as_bytes())?;
     if let Some(name) = name {

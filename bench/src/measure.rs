@@ -1,4 +1,5 @@
-//! Executes the rounds: measures each way in each case, each time on a new copy of the same table.
+//! Runs the rounds. Each round measures every way to delete rows in every state of the table, each
+//! time on a new copy of the same table.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Runs a program to its end and measures its time and its peak memory.
+//! Runs a program to completion and measures its time and its peak memory.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -13,11 +13,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// measured seconds.
 const POLL: Duration = Duration::from_millis(1);
 
-/// How often its memory is read. The kernel records the peak, so only growth in the last moment is
-/// missed.
+/// Number of [`POLL`] intervals between two readings of the program's memory. The kernel records
+/// the peak, so only growth after the last reading is missed.
 const POLLS_A_READING: u32 = 10;
 
-/// Returns the program to measure: the given one, or the one in the directory of this program.
+/// Returns the program to measure. This is the given program, or, if none is given, the program
+/// with this name in the directory of the benchmark.
 pub(crate) fn program(given: Option<&Path>, name: &str) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_owned());
@@ -91,8 +92,8 @@ fn text(file: &mut File) -> Result<String> {
     Ok(text)
 }
 
-/// Returns whether the fields of a log line are those of a committed chunk. Earlier builds, which
-/// can be measured too, log no event.
+/// Returns whether a log line with these fields reports a committed chunk. Earlier builds, which
+/// can also be measured, log no field `event`.
 pub(crate) fn is_chunk(fields: &serde_json::Value) -> bool {
     fields["event"] == "chunk_committed" || fields["message"] == "a chunk was committed"
 }

@@ -13,7 +13,7 @@ use crate::way::{LockWait, Role, Way};
 pub struct ChunkTime {
     /// Number of examined rows.
     pub rows: u64,
-    /// Time from the search for its end to its commit.
+    /// Time from the search for the end of the chunk to the commit of the chunk.
     pub elapsed: Duration,
 }
 
@@ -28,7 +28,7 @@ pub struct Measured {
     pub deleted: u64,
     /// Time from the start of the process to its end.
     pub elapsed: Duration,
-    /// Bytes of WAL that the server wrote in that time.
+    /// Bytes of WAL that the server wrote in the elapsed time.
     pub wal_bytes: u64,
     /// Peak resident memory of session-reaper.
     pub peak_kib: Option<u64>,
@@ -59,7 +59,7 @@ pub struct Results {
     pub gates: Vec<Passed>,
 }
 
-/// The columns of the table of a case.
+/// The columns of the table for each case.
 pub const COLUMNS: [&str; 9] = [
     "",
     "thousand rows/s",
@@ -72,7 +72,7 @@ pub const COLUMNS: [&str; 9] = [
     "WAL bytes a row",
 ];
 
-/// How many chunks at each end are compared.
+/// How many chunks at the beginning and at the end of a run are compared.
 const AT_EACH_END: usize = 20;
 
 impl Measured {
@@ -86,9 +86,10 @@ impl Measured {
         float(self.wal_bytes) / float(self.deleted.max(1))
     }
 
-    /// Returns the cost of a row in the last chunks, divided by its cost in the first ones. Both
-    /// are medians over full-size chunks, which are at least half as large as the median chunk:
-    /// chunks grow at the beginning, and the last chunk of a pass is short.
+    /// Returns the cost per row in the last chunks, divided by the cost per row in the first
+    /// chunks. Both are medians over the chunks that are at least half as large as the median
+    /// chunk. Smaller chunks are ignored, because chunks grow at the beginning and the last chunk
+    /// of a pass is short.
     fn last_over_first(&self) -> Option<f64> {
         let usual = median(self.chunks.iter().map(|chunk| float(chunk.rows)))?;
         let full: Vec<f64> = self

@@ -31,7 +31,8 @@ const SETTINGS: [&str; 8] = [
 pub(crate) struct Server {
     url: Url,
     admin: Client,
-    /// Unique, so that concurrent runs do not interfere, even within one process.
+    /// Prefix of the database names. It is unique, so that concurrent runs do not interfere, even
+    /// within one process.
     prefix: String,
     /// Comment on each database, which contains the name of the database in the given URL.
     comment: String,
@@ -162,7 +163,7 @@ impl Server {
 }
 
 impl Copy {
-    /// Starts a transaction that holds a snapshot until it is dropped.
+    /// Starts a transaction that holds a snapshot until the returned client is dropped.
     pub(crate) async fn old_snapshot(&self) -> Result<Client> {
         let client = connect(&self.url).await?;
         client
@@ -185,8 +186,8 @@ impl Copy {
         Ok((u64::try_from(row.get::<_, i64>(0))?, u64::try_from(row.get::<_, i64>(1))?))
     }
 
-    /// Loads the whole database into the buffers of the server if `pg_prewarm` is available, an
-    /// extension in the contrib package.
+    /// If the extension `pg_prewarm` of the contrib package is available, loads the whole database
+    /// into the buffers of the server.
     pub(crate) async fn warm(&self) -> Result<()> {
         let can = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_prewarm')";
         if self.client.query_one(can, &[]).await?.get(0) {

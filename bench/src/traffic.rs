@@ -1,10 +1,10 @@
 //! Measures how much a run slows down other queries on the same table: pgbench runs at a fixed rate
-//! while each way deletes rows.
+//! while rows are deleted in each of several ways.
 //!
 //! Each measurement uses a new copy of the table. The traffic starts and warms up. Then the first
-//! window begins, in which nothing is deleted. Then the way starts to delete, and the second window
-//! is the time in which it deletes. Each ratio compares the two windows of one measurement, so that
-//! a machine whose speed varies from minute to minute affects the ratio little. The way that
+//! window begins, in which nothing is deleted. Then the deletion starts, and the second window is
+//! the time that the deletion takes. Each ratio compares the two windows of one measurement, so
+//! that a machine whose speed varies from minute to minute affects the ratio little. The way that
 //! deletes nothing shows how large this effect is.
 //!
 //! ```text
@@ -68,7 +68,7 @@ pub struct Options {
     /// Number of rounds; results are medians
     #[arg(long, default_value_t = 5)]
     pub rounds: u32,
-    /// Transactions per second, three look-ups for each rotation
+    /// Transactions per second; three look-ups for each rotation
     #[arg(long, default_value_t = 2_500)]
     pub rate: u32,
     /// Number of connections of the traffic
@@ -230,7 +230,7 @@ async fn one(
     })
 }
 
-/// Waits for a time and returns its start and end.
+/// Waits for this long, and returns when the wait started and ended.
 async fn pass(time: Duration) -> Range<SystemTime> {
     let start = SystemTime::now();
     tokio::time::sleep(time).await;
@@ -271,8 +271,8 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
     Ok(start..end)
 }
 
-/// Returns the time from the start of the first chunk of a run to the end of its last, according to
-/// its log.
+/// Returns the time from the start of the first chunk of a run to the end of the last chunk,
+/// according to the log of the run.
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<Value> =

@@ -1,11 +1,11 @@
-//! The ways to empty a table that are compared, as data.
+//! The ways to empty a table, defined as data. The benchmark compares them.
 
 use std::path::{Path, PathBuf};
 
 /// How a way handles rows that another transaction has locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockWait {
-    /// Skips locked rows, in chunks that are a transaction each.
+    /// Skips locked rows. Each chunk is one transaction.
     SkipLocked,
     /// Waits until the row is unlocked.
     Wait,
@@ -14,7 +14,7 @@ pub enum LockWait {
 /// The role of a way in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// session-reaper, which the goals apply to.
+    /// session-reaper, to which the goals apply.
     Reaper,
     /// A hand-written loop that is as fast as possible.
     BestLoop,
@@ -105,8 +105,9 @@ const LOOPS: &[(&str, Role, LockWait, &str, u32)] = &[
     ("one DELETE", Role::OneDelete, LockWait::Wait, include_str!("../sql/loops/one_delete.sql"), 0),
 ];
 
-/// Returns all ways, with each of these builds of session-reaper, given by name. The name of the
-/// first build, which is the measured one, is empty.
+/// Returns all ways. `builds` contains the name and the path of each build of session-reaper. The
+/// name of the first build is empty: this is the build to measure, and the other builds are
+/// compared with it.
 #[must_use]
 pub fn all(builds: &[(String, PathBuf)]) -> Vec<Way> {
     let reapers = builds

@@ -1,8 +1,9 @@
 //! The hosts that an operations port accepts.
 //!
 //! A web page can make its own host name resolve to the address of an operations port (DNS
-//! rebinding). A browser then treats the responses of the port as those of the page's origin. It
-//! sends the page's host name in `Host`, which identifies such a request.
+//! rebinding). A browser then treats the responses of the port as those of the page's origin. The
+//! browser sends the page's host name in `Host`, so the port can identify such a request by this
+//! header.
 
 use std::fmt;
 use std::net::IpAddr;

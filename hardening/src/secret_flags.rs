@@ -1,5 +1,5 @@
-//! Detection of secrets on the command line, where every user of the machine can read them (`ps`),
-//! and where shells store them in their history.
+//! Detection of secrets on the command line. Every user of the machine can read a command line
+//! (`ps`), and shells store it in their history.
 
 use std::fmt;
 
@@ -27,9 +27,9 @@ impl fmt::Display for SecretFlag {
     }
 }
 
-/// Returns the secrets among the flags that were given. Only a flag whose variable's value is
-/// hidden in the help (`hide_env_values`) may be a secret. `has_password` returns whether the URL
-/// of a database contains a password, and `None` for any other value.
+/// Returns the secrets among the flags that were given. A flag may contain a secret only if the
+/// help hides the value of its variable (`hide_env_values`). `has_password` returns whether the URL
+/// of a database contains a password. It returns `None` for any other value.
 #[must_use]
 pub fn given(
     command: &Command,

@@ -1,5 +1,5 @@
 //! Response headers that keep a browser from using a response in unintended ways. Every response
-//! has them. A page that needs a less strict policy sets its own.
+//! has them. A page that needs a less strict policy sets a policy of its own.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::DefaultHeaders;

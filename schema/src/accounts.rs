@@ -9,7 +9,7 @@ use crate::clock_timestamp;
 use crate::ids::AccountId;
 use crate::tables::accounts;
 
-/// An account, as its owner may see it.
+/// The data of an account that its owner may see.
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = accounts)]
 pub struct Account {
@@ -19,7 +19,7 @@ pub struct Account {
     pub issuer: String,
     /// The wallet's `G…` address, or the issuer's `sub`.
     pub subject: String,
-    /// When the account first logged in.
+    /// The time of the first login to the account.
     pub created_at: DateTime<Utc>,
 }
 
@@ -36,7 +36,7 @@ pub struct LoggedIn {
 
 impl Account {
     /// Creates the account if it is new, records the login, and *locks the row* until the
-    /// transaction ends. Concurrent logins of an account wait for the lock, which makes the session
+    /// transaction ends. Concurrent logins to an account wait for the lock, which makes the session
     /// limit exact.
     pub async fn log_in(
         conn: &mut AsyncPgConnection,
@@ -59,7 +59,7 @@ impl Account {
         Ok(LoggedIn { id, disabled_at, is_new: id == generated })
     }
 
-    /// Locks the row until the transaction ends, so that logins of the account wait. Returns
+    /// Locks the row until the transaction ends, so that logins to the account wait. Returns
     /// `false` if there is no such account or it is disabled.
     pub async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         accounts::table
@@ -90,9 +90,9 @@ impl Account {
         }
     }
 
-    /// Disables the account: it can no longer log in, and its sessions are no longer live. Returns
-    /// `false`, and keeps the time, if the account was already disabled or there is no such
-    /// account.
+    /// Disables the account: it can no longer log in, and its sessions are no longer live. If the
+    /// account was already disabled or there is no such account, changes nothing and returns
+    /// `false`.
     pub async fn disable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_null()))
             .set(accounts::disabled_at.eq(clock_timestamp().nullable()))
@@ -123,9 +123,9 @@ pub enum AccountSelector {
     Id(AccountId),
     /// Identifies the account by its issuer and subject.
     Subject {
-        /// `stellar:pubnet`, for example.
+        /// The issuer, such as `stellar:pubnet`.
         issuer: String,
-        /// The wallet's address, for example.
+        /// The subject, such as the address of a wallet.
         subject: String,
     },
 }

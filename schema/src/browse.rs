@@ -1,8 +1,8 @@
-//! Queries of operators: sessions of all accounts, newest first or by activity, and the sessions
-//! that match a filter.
+//! Queries for operators. They list the sessions of all accounts, newest first or most recently
+//! used first, and find the sessions that match a filter.
 //!
-//! Every query is limited: a list by the time that it may take, a walk by the rows that one
-//! statement reads.
+//! Every query is limited. A list has a time limit, and a walk has a limit on the number of rows
+//! that each statement reads.
 
 use std::time::Duration;
 
@@ -98,18 +98,19 @@ impl Filter {
 }
 
 diesel::define_sql_function! {
-    /// Returns the later of two times. `NULL`, for a session without a family, is ignored.
+    /// Returns the later of two times. A time that is `NULL`, as in a session without a family, is
+    /// ignored.
     fn greatest(one: diesel::sql_types::Timestamptz, other: Nullable<diesel::sql_types::Timestamptz>)
         -> diesel::sql_types::Timestamptz;
 }
 
 impl Session {
-    /// Returns a page of all live sessions that match, newest first, and the cursor of the next
-    /// page, if there is one.
+    /// Returns a page of the live sessions that match the filter, newest first, and the cursor of
+    /// the next page, if there is a next page.
     ///
-    /// The order is that of the ids: ids are `UUIDv7`, so the primary key provides this order
-    /// without another index. A session that starts in the meantime comes before all remaining
-    /// pages, so no session is skipped or repeated.
+    /// Sessions are ordered by id. Ids are `UUIDv7`, so the primary key provides this order without
+    /// another index. In this order, a session that starts while the pages are being read comes
+    /// before all remaining pages, so no session is skipped or repeated.
     pub async fn browse(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -144,7 +145,8 @@ impl Session {
         Ok((listed, next))
     }
 
-    /// Returns the live sessions that match, most recently used first, at most `limit`.
+    /// Returns at most `limit` of the live sessions that match the filter, most recently used
+    /// first.
     ///
     /// All sessions that match are read and sorted. There is no index on the time of use, because
     /// each use would have to write to it.
@@ -175,7 +177,8 @@ impl Session {
         Ok(rows.into_iter().map(Self::from).collect())
     }
 
-    /// Revokes those of these sessions that have not ended, in one statement. Returns their ids.
+    /// Revokes, in one statement, all of these sessions that have not ended. Returns the ids of the
+    /// revoked sessions.
     pub async fn revoke_many(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
@@ -197,16 +200,16 @@ statement! {
     RevokeMany("revoke_many.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
 }
 
-/// Rows that one statement of a [`Walk`] reads, which takes about ten milliseconds, however few of
-/// them match.
+/// Number of rows that one statement of a [`Walk`] reads. The statement takes about ten
+/// milliseconds, however few of the rows match.
 const ROWS_PER_STATEMENT: i64 = 5000;
 
-/// A walk over the sessions that match and have not ended, oldest first, one range of the primary
-/// key at a time. Therefore, no statement takes long, however large the table is and however few
-/// sessions match.
+/// A walk over the sessions that match the filter and have not ended, oldest first, one range of
+/// the primary key at a time. Therefore, no statement takes long, however large the table is and
+/// however few sessions match.
 ///
 /// The walk includes sessions of disabled accounts, because an account may be enabled again. It
-/// does not include sessions that start after it, so it always ends.
+/// does not include sessions that start after the walk has started, so it always ends.
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,
@@ -237,8 +240,8 @@ impl Walk {
             self.last = newest.first(conn).await.optional()?;
         }
         let Some(last) = self.last else { return Ok(None) };
-        // The index on account ids finds the sessions of one account directly, so they are one
-        // range.
+        // The index on account ids finds the sessions of one account directly, so these sessions
+        // form one range.
         let end = if self.filter.account.is_some() { None } else { self.end(conn).await? };
         let mut query = sessions::table
             .inner_join(accounts::table)

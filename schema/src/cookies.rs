@@ -1,4 +1,5 @@
-//! Tokens of cookie sessions: the current one, and the previous one, which stays valid for a while.
+//! Tokens of cookie sessions: the current token, and the previous token, which remains valid for a
+//! while.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub struct PreviousToken {
     pub hash: TokenHash,
     /// When the token becomes invalid.
     pub good_until: DateTime<Utc>,
-    /// The current token, sealed for the holder of this one.
+    /// The current token, sealed for the holder of this previous token.
     pub sealed_successor: Vec<u8>,
 }
 
@@ -80,9 +81,9 @@ statement! {
 }
 
 impl CookieRenewal {
-    /// Extends the session and replaces its token, if the presented token is the current one, no
-    /// previous one is still valid, and the expiry gains at least the threshold. Otherwise changes
-    /// nothing and returns `None`.
+    /// Extends the session and replaces its token, if the presented token is the current token, no
+    /// previous token is still valid, and the renewal extends the session by at least the
+    /// threshold. Otherwise changes nothing and returns `None`.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<Renewed>> {
         let renew = Renew {
             successor: self.successor,
@@ -101,8 +102,8 @@ impl CookieRenewal {
 }
 
 impl CookieTokens {
-    /// Records that the current token has been presented: the previous one stays valid for at most
-    /// `grace` from now.
+    /// Records that the current token has been presented: the previous token remains valid for at
+    /// most `grace` from now.
     pub async fn confirm(
         &self,
         conn: &mut AsyncPgConnection,
@@ -118,8 +119,8 @@ impl CookieTokens {
     }
 }
 
-/// Limits the time that a transaction waits for locks. These writes are made during requests that
-/// only read, and the next request can repeat them.
+/// Limits the time that a transaction waits for locks. The writes in this module occur during
+/// requests that otherwise only read, and the next request can repeat the writes.
 async fn wait_briefly(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     diesel::sql_query("SET LOCAL lock_timeout = '250ms'").execute(conn).await.map(drop)
 }

@@ -28,8 +28,8 @@ pub struct NewTokenFamily {
 }
 
 impl NewTokenFamily {
-    /// Creates the family of a session that started at `created_at` from `networks`, with its key
-    /// and the hash of the first token.
+    /// Creates the family of a session that started at `created_at` from `networks`. `key` is the
+    /// key of the family, and `token_hash` is the hash of its first token.
     #[must_use]
     pub fn new(
         session_id: SessionId,
@@ -58,7 +58,7 @@ impl NewTokenFamily {
     }
 }
 
-/// A rotation: replaces a refresh token by its successor.
+/// A rotation: replaces a refresh token with its successor.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     /// Id of the session.
@@ -92,8 +92,9 @@ statement! {
 }
 
 impl Rotation {
-    /// Rotates, with one in-place update, if the presented token is the current one and its session
-    /// is live. Otherwise returns `None`, and [`FamilyState::read`] shows the reason.
+    /// Rotates, with one in-place update, if the presented token is the current token of its family
+    /// and the session is live. Otherwise returns `None`, and [`FamilyState::read`] shows the
+    /// reason.
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionState>> {
         let Self {
             session_id,
@@ -180,7 +181,7 @@ pub struct FamilyState {
     pub session: SessionState,
     /// Whether the session was revoked or its account is disabled.
     pub revoked: bool,
-    /// Proof of which tokens were issued.
+    /// The data that proves which tokens were issued.
     pub issued: IssuedTokens,
     /// The current token, sealed for the holder of the previous one.
     pub sealed_successor: Option<Vec<u8>>,
@@ -245,16 +246,15 @@ impl FamilyState {
         Self::read(conn, id).await
     }
 
-    /// Returns the networks that the family was used from, or `None` if those of the last rotation
-    /// were not recorded, because an older release of auth-api, which does not write these columns,
-    /// made that rotation.
+    /// Returns the networks from which the family was used. Returns `None` if the last rotation was
+    /// made by an older release of auth-api, which does not record the networks.
     #[must_use]
     pub fn networks(&self) -> Option<Networks> {
         (self.recorded_generation == Some(self.issued.generation)).then_some(self.networks)
     }
 
-    /// Returns the number of consecutive generations with a retry from another network, assuming
-    /// that the current generation has one.
+    /// Returns the number of consecutive generations with a retry from another network. This
+    /// includes the current generation, which is assumed to have such a retry.
     #[must_use]
     pub fn foreign_in_a_row(&self) -> Foreign {
         let before = self.foreign_generations.unwrap_or_default();
@@ -265,7 +265,8 @@ impl FamilyState {
         }
     }
 
-    /// Records that the current generation had such a retry. Requires a lock on the family.
+    /// Records that the current generation had a retry from another network. Requires a lock on the
+    /// family.
     pub async fn count_foreign(
         &self,
         conn: &mut AsyncPgConnection,

@@ -56,11 +56,11 @@ id! {
     AccountId
 }
 id! {
-    /// Id of a session and of its token family, which share it.
+    /// Id of a session, which is also the id of its token family.
     SessionId
 }
 
-/// A BLAKE3 hash of a token or a nonce, which is stored instead of the value.
+/// A BLAKE3 hash of a token or a nonce. The hash is stored instead of the token or nonce itself.
 ///
 /// Where a comparison must take constant time, the hash is compared with `subtle`, or by the
 /// database.

@@ -1,5 +1,5 @@
-//! The credentials that were issued for a session: enough to distinguish a copy of one of them from
-//! a forgery.
+//! Data about the credentials that were issued for a session. The data is sufficient to distinguish
+//! a copy of an issued credential from a forgery.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl FromSql<Bytea, Pg> for FamilyKey {
     }
 }
 
-/// Proof that a family issued a refresh token.
+/// The data that proves whether a family issued a refresh token.
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct IssuedTokens {
@@ -67,7 +67,7 @@ pub struct IssuedTokens {
     pub key: Option<FamilyKey>,
 }
 
-/// The credentials that were issued for a session, live or not.
+/// Data about the credentials that were issued for a session, whether the session is live or not.
 #[derive(Clone, Debug, Queryable)]
 pub struct Issued {
     /// Hash of the current cookie token.
@@ -79,7 +79,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Reads the credentials; `None` if there is no such session.
+    /// Reads the data. Returns `None` if there is no such session.
     pub async fn of(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         sessions::table
             .left_join(token_families::table)

@@ -15,8 +15,8 @@ fn migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, MigrateError> {
     MIGRATIONS.migrations().map_err(|e| MigrateError::Failed(e.to_string()))
 }
 
-/// Returns the versions of all migrations, as `__diesel_schema_migrations` contains them once they
-/// are applied.
+/// Returns the versions of all migrations, in the format in which `__diesel_schema_migrations`
+/// stores the applied ones.
 pub fn versions() -> Result<Vec<String>, MigrateError> {
     Ok(migrations()?.iter().map(|m| m.name().version().to_string()).collect())
 }
@@ -34,8 +34,8 @@ pub async fn run(connect: &ConnectOptions) -> Result<Vec<String>, MigrateError> 
     .await
 }
 
-/// Returns the versions that are not applied. In a database without migrations, these are all
-/// versions.
+/// Returns the versions of the migrations that are not applied. If no migration is applied, returns
+/// all versions.
 pub async fn pending(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
     use diesel::QueryDsl as _;
     use diesel::result::Error;

@@ -1,4 +1,4 @@
-//! The networks that a token family is used from.
+//! The networks from which a token family is used.
 
 use std::net::IpAddr;
 
@@ -7,13 +7,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::tables::token_families;
 
-/// The last network of each IP version. A client that has both alternates between them.
+/// The last network of each IP version. A client that has addresses of both versions alternates
+/// between the two networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Networks {
-    /// An IPv4 address.
+    /// The last IPv4 address.
     pub last_ipv4: Option<IpNet>,
-    /// The /64 of an IPv6 address: hosts change the other bits by themselves (RFC 8981).
+    /// The /64 network of the last IPv6 address. Hosts change the other bits automatically (RFC
+    /// 8981).
     pub last_ipv6: Option<IpNet>,
 }
 

@@ -34,9 +34,9 @@ pub struct PoolOptions {
 /// Creates a pool. It opens connections on demand, so this succeeds even while the database is
 /// unavailable.
 ///
-/// A checkout does not ping the server, which would cost a round trip (175 to 209 µs instead of 88
-/// to 110 µs). A connection whose socket has closed is discarded when it is returned or checked
-/// out.
+/// A checkout does not ping the server, because a ping would cost a round trip (175 to 209 µs
+/// instead of 88 to 110 µs). A connection whose socket has closed is discarded when it is returned
+/// or checked out.
 #[must_use]
 pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
     let mut manager = ManagerConfig::default();
@@ -78,8 +78,8 @@ pub async fn connect(connect: &ConnectOptions) -> Result<AsyncPgConnection, Conn
         .unwrap_or_else(|_| Err(bad("timed out".into())))
 }
 
-/// Logs errors of connections. bb8 retries failed connections until the checkout's deadline, and
-/// reports the reason only here.
+/// Logs connection errors. bb8 retries failed connections until the checkout's deadline, and
+/// reports the reason of each failure only here.
 #[derive(Debug, Clone, Copy)]
 struct LogErrors;
 

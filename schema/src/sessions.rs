@@ -28,19 +28,19 @@ use crate::{clock_timestamp, statement_timestamp};
 pub enum RevokedReason {
     /// The owner logged out.
     Logout,
-    /// The owner ended the session from another one.
+    /// The owner ended the session from another session.
     User,
     /// An operator revoked the session.
     Admin,
     /// The account had more sessions than `SESSION_LIMIT`.
     Limit,
-    /// An old refresh token was presented, so it was probably copied (RFC 9700 §4.14.2).
+    /// An old refresh token was presented, so the token was probably copied (RFC 9700 §4.14.2).
     Reuse,
     /// A login replaced the session.
     Superseded,
     /// The account was disabled.
     Disabled,
-    /// A resource server revoked its token (RFC 7009).
+    /// A resource server revoked a token of the session (RFC 7009).
     Client,
 }
 
@@ -55,8 +55,8 @@ impl RevokedReason {
     }
 }
 
-/// A session to be created. Its times come from the database's clock, after the account's row has
-/// been locked.
+/// A session to be created. The times of the session are read from the database's clock after the
+/// account's row has been locked.
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// Id of the session.
@@ -86,7 +86,7 @@ pub struct Begun {
     pub absolute_expires_at: DateTime<Utc>,
 }
 
-/// A live session with its account, as its owner may see it.
+/// A live session and its account.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Id of the session.
@@ -97,7 +97,7 @@ pub struct Session {
     pub ip: Option<IpAddr>,
     /// When the owner logged in.
     pub created_at: DateTime<Utc>,
-    /// The last recorded use: for a token session, the last rotation.
+    /// The last recorded time of use. For a token session, this is the time of the last rotation.
     pub last_seen_at: DateTime<Utc>,
     /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
@@ -113,7 +113,7 @@ pub struct Session {
     pub account: Account,
 }
 
-/// The times of a session that its clients are shown.
+/// The times of a session that are shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShownTimes {
     /// When the session was last used.
@@ -193,16 +193,16 @@ impl NewSession {
 }
 
 impl Session {
-    /// Returns when the owner authenticated, which is the login that started the session.
+    /// Returns when the owner authenticated: the time of the login that started the session.
     #[must_use]
     pub fn authenticated_at(&self) -> DateTime<Utc> {
         self.created_at
     }
 
-    /// Ends the session that `newest` replaces (given by its id and the hash of its cookie), and
-    /// the oldest live sessions of the account, so that `newest` and at most `limit - 1` others
-    /// remain. Requires a lock on the account's row, which makes the limit exact. Returns the
-    /// sessions that were ended.
+    /// Ends the session that `newest` replaces, which `replaced` identifies by its id and the hash
+    /// of its cookie. Also ends the oldest live sessions of the account, so that `newest` and at
+    /// most `limit - 1` other sessions remain. Requires a lock on the account's row, which makes
+    /// the limit exact. Returns the sessions that were ended.
     pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -261,9 +261,10 @@ impl Session {
             .is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
     }
 
-    /// Returns the times that clients are shown: if the last rotation was less than `span` ago,
-    /// those from before it. If the new times were shown, an attacker with a copy of an older token
-    /// could see that the token has been replaced, and request the successor in time.
+    /// Returns the times that are shown to clients. If the last rotation was less than `span` ago,
+    /// these are the times from before that rotation. If the new times were shown, an attacker with
+    /// a copy of an older token could see that the token has been replaced, and could request its
+    /// successor within the grace period.
     #[must_use]
     pub fn shown_times(&self, span: Duration) -> ShownTimes {
         let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };
@@ -326,9 +327,9 @@ impl Session {
         conn: &mut AsyncPgConnection,
         id: SessionId,
     ) -> QueryResult<Option<Self>> {
-        // Liveness is a column and not a filter: with the condition in WHERE, an unprepared query
-        // shortly after a purge would make the planner probe the dead end of the index on
-        // expires_at.
+        // Liveness is selected as a column and is not a filter. With the condition in WHERE, an
+        // unprepared query shortly after a purge would make the planner read the dead entries at
+        // the end of the index on expires_at.
         static TEXT: OnceLock<String> = OnceLock::new();
         let query = sessions::table
             .inner_join(accounts::table)
@@ -360,7 +361,7 @@ impl Session {
     }
 
     /// Returns the account's sessions that were revoked within the last `window`, for any reason.
-    /// The denylist must contain these.
+    /// The denylist must contain these sessions.
     pub async fn revoked_of(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -375,9 +376,10 @@ impl Session {
             .await
     }
 
-    /// Extends a live session to `ttl` from now, but not beyond its absolute expiry, if it gains at
-    /// least `threshold`. Because of the threshold, 95 of 96 rotations do not write to the index.
-    /// Returns the new expiry, or `None` if the expiry is unchanged.
+    /// Extends a live session so that it expires `ttl` from now, or at its absolute expiry if that
+    /// is earlier. Does nothing if this would extend the session by less than `threshold`. Because
+    /// of the threshold, 95 of 96 rotations do not write to the index. Returns the new expiry, or
+    /// `None` if the expiry is unchanged.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -405,8 +407,8 @@ impl Session {
             .order((sessions::revoked_at, sessions::id))
             .limit(page)
             .into_boxed();
-        // Each limit is an index condition, so the cost of a page depends only on the rows that it
-        // contains.
+        // Each bound is an index condition, so the cost of a page depends only on the rows in the
+        // page.
         let query = match after {
             // clock_timestamp() is volatile and cannot be an index condition.
             None => query.filter(sessions::revoked_at.gt(statement_timestamp().nullable()

@@ -1,8 +1,8 @@
 //! SQL that Diesel's DSL cannot express, as typed statements that are prepared once per connection.
 //!
 //! Diesel never caches a `sql_query` (222 µs instead of 90 to 105 µs per statement), but it caches
-//! a custom [`QueryFragment`]. The text is in `sql/*.sql`. It contains each `$n` once and in order,
-//! because Diesel numbers binds in the order in which they are pushed.
+//! a custom [`QueryFragment`]. The text of each statement is in a file in `sql/`. The text contains
+//! each `$n` once and in order, because Diesel numbers binds in the order in which they are pushed.
 //!
 //! [`QueryFragment`]: diesel::query_builder::QueryFragment
 

@@ -21,14 +21,14 @@ pub struct AuthApi {
     pub ops_url: String,
     /// Base URL of the operators' port, if operators are configured: `http://127.0.0.1:port`
     pub admin_url: Option<String>,
-    /// Prefix of its keys in Redis.
+    /// Prefix of the keys of this auth-api in Redis.
     pub redis_prefix: String,
     /// HTTP client for requests that no method of this type sends.
     pub client: Client,
     keys: TempDir,
 }
 
-/// A response, read to its end.
+/// A response whose body has been read completely.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Status code.
@@ -174,7 +174,8 @@ impl AuthApi {
         };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
-            // auth-api reports ready even without Redis. A test of an outage stops Redis itself.
+            // auth-api also reports that it is ready if Redis is unavailable. This is intended:
+            // tests of an outage stop their own Redis.
             ready.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
@@ -187,7 +188,7 @@ impl AuthApi {
         format!("{}{path}", self.admin_url.as_ref().expect("operators are configured"))
     }
 
-    /// Returns the directory of its signing keys.
+    /// Returns the directory of the signing keys.
     #[must_use]
     pub fn keys(&self) -> &Path {
         self.keys.path()
@@ -284,8 +285,8 @@ impl AuthApi {
         self.send(request.json(&body)).await
     }
 
-    /// Logs in like [`Self::try_cookie_login`] and returns the cookie as a browser sends it back,
-    /// `name=value`. Panics if the login fails.
+    /// Logs in like [`Self::try_cookie_login`] and returns the cookie as `name=value`, the format
+    /// in which a browser sends it back. Panics if the login fails.
     pub async fn cookie_login(&self, wallet: &Wallet) -> String {
         self.try_cookie_login(wallet, None).await.cookie()
     }
@@ -365,7 +366,7 @@ impl AuthApi {
 }
 
 impl Answer {
-    /// Reads a response to its end.
+    /// Reads a response completely.
     pub async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
@@ -387,7 +388,7 @@ impl Answer {
         }
     }
 
-    /// Returns the cookie that the response sets, as a browser sends it back.
+    /// Returns the cookie that the response sets, in the format in which a browser sends it back.
     #[must_use]
     pub fn cookie(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");

@@ -42,7 +42,7 @@ pub struct Page<'b> {
     browser: &'b mut Browser,
 }
 
-/// Program names: first that of Debian, then those of other systems.
+/// Names of the program: first the name on Debian, then the names on other systems.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 impl Browser {
@@ -121,8 +121,8 @@ impl Browser {
         self.open_with(url, screen, "")
     }
 
-    /// Opens a page like [`Self::open`], with a script that runs before those of the page, as an
-    /// extension does.
+    /// Opens a page like [`Self::open`], with a script that runs before the scripts of the page,
+    /// like the script of a browser extension.
     pub fn open_with(&mut self, url: &str, screen: Screen, script: &str) -> Page<'_> {
         self.session = None;
         let target = self.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -192,8 +192,8 @@ impl Page<'_> {
         self.browser.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Ignores the content security policies of documents that are opened from now on. Pages of
-    /// third parties have their own policies.
+    /// Ignores the content security policies of documents that are opened from now on. Third-party
+    /// pages have content security policies of their own.
     pub fn ignore_policies(&mut self) {
         self.browser.call("Page.setBypassCSP", &json!({"enabled": true}));
     }

@@ -53,7 +53,7 @@ impl Jwt {
         self.with(&self.signature)
     }
 
-    /// Returns the token, signed by this key.
+    /// Returns the token, signed with this key.
     #[must_use]
     pub fn signed(&self, key: &SigningKey) -> String {
         self.with(&key.sign(self.signing_input().as_bytes()).to_bytes())

@@ -9,13 +9,13 @@
 //!   `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs. [`AuthApi`] is a running
 //!   auth-api with a client, and [`Service`] a client that may introspect and revoke tokens.
-//! - [`reap`], [`reap_by`]: run session-reaper from start to end. [`Parking`] stops it in the
+//! - [`reap`], [`reap_by`]: run session-reaper to completion. [`Parking`] stops a delete in the
 //!   middle of a statement.
 //! - [`promtool`], [`scraped`], [`documented`]: check metrics with the Prometheus tool, and read
 //!   them from a scrape and from docs/metrics.md.
 //! - [`Browser`]: a headless Chromium for testing pages.
-//! - [`Proxy`]: a TCP proxy between a program and a server that counts bytes, records statements,
-//!   cuts connections, and stalls.
+//! - [`Proxy`]: a TCP proxy between a program and a server. The proxy counts bytes, records
+//!   statements, cuts connections, and stalls.
 //! - [`Receiver`]: an HTTP server that keeps the requests of a program and sends prepared
 //!   responses.
 //! - [`mod@reference`]: the tables of environment variables in the documentation.
@@ -71,8 +71,8 @@ pub use wallet::Wallet;
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for a condition before it fails as hung. The limit ends only tests that
-/// would never end by themselves: it is so long that even a slow machine does not reach it. The
+/// How long a test waits for a condition before it fails as hung. The limit is so long that even a
+/// slow machine does not reach it, so it ends only tests that would never end by themselves. The
 /// result of a test therefore does not depend on the speed of the machine.
 pub const HANG: Duration = Duration::from_mins(10);
 

@@ -8,8 +8,9 @@ const LOWEST: u16 = 10_000;
 /// The file in which Linux publishes the port range of outgoing connections.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Returns a free TCP port of 127.0.0.1. It is below the range from which the system assigns ports
-/// to outgoing connections and to listeners on port 0, so neither can take it before it is used.
+/// Returns a free TCP port of 127.0.0.1. The port is below the range from which the system assigns
+/// ports to outgoing connections and to listeners on port 0. No such connection or listener can
+/// therefore take the port before the test uses it.
 #[must_use]
 pub fn free_port() -> u16 {
     let range = fs::read_to_string(EPHEMERAL).unwrap();

@@ -50,8 +50,8 @@ const INHERITED: [&str; 8] = [
     "LLVM_PROFILE_FILE",
 ];
 
-/// How long a program may take to exit after SIGTERM when coverage is measured. Otherwise it is
-/// killed immediately.
+/// How long a program may take to exit after SIGTERM when coverage is measured. When coverage is
+/// not measured, a program is killed immediately.
 const PROFILING: Duration = Duration::from_secs(10);
 
 /// A child process. Its output is kept, and the process is killed when this value is dropped.
@@ -65,8 +65,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with these arguments and environment variables. Of the variables of the
-    /// test process, it inherits only those that do not configure it.
+    /// Starts `program` with these arguments and environment variables. The program inherits only
+    /// the variables of the test process that do not configure it.
     pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.args(args);

@@ -49,15 +49,15 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
     Program::start(binary("session-reaper"), args, &all)
 }
 
-/// Waits until a `run --output json` has exited, and returns its results.
+/// Waits until a `session-reaper run --output json` has exited, and returns its results.
 pub async fn reaped(mut program: Program) -> Reaped {
     let code = program.wait().await.code();
     let report = serde_json::from_str(&program.stdout()).unwrap_or(Value::Null);
     Reaped { code, report, stderr: program.stderr() }
 }
 
-/// Runs `session-reaper run --yes --output json` to its end. `--yes` is required because nearly all
-/// rows of a test table may be due.
+/// Runs `session-reaper run --yes --output json` to completion. `--yes` is required because nearly
+/// all rows of a test table may be due.
 pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
     reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
@@ -83,8 +83,8 @@ pub enum ParkAt {
     /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted the
     /// rows before it.
     ///
-    /// This row-level trigger could keep a row, so the reaper locks rows before it deletes them. To
-    /// test deletes without such locks, use another point.
+    /// The row-level trigger for this point could prevent the deletion of a row, so the reaper
+    /// locks rows before it deletes them. To test deletes without such locks, use another point.
     Row,
     /// The statement has deleted its rows and has not committed. Only deletes that see at most
     /// `rows_left` rows stop here.
@@ -94,8 +94,8 @@ pub enum ParkAt {
     },
 }
 
-/// Stops every delete from a table at one point. A trigger waits there for an advisory lock,
-/// without a limit: the trigger disables `lock_timeout`.
+/// Stops every delete from a table at one point. At this point, a trigger waits for an advisory
+/// lock. The wait has no time limit, because the trigger disables `lock_timeout`.
 pub struct Parking {
     holder: Client,
 }
@@ -150,7 +150,8 @@ impl Parking {
 }
 
 /// Inserts token sessions of one account, each with its token family. They expired ten days ago,
-/// one millisecond apart. `user_agent` is the position in that order, starting at 1.
+/// one millisecond apart. `user_agent` is the session's position in the order of expiry, starting
+/// at 1.
 pub async fn expired_sessions(database: &Database, count: i64) {
     database
         .execute(&format!(

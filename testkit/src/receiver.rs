@@ -11,14 +11,14 @@ pub struct Received {
     pub method: String,
     /// Path as sent, with its escapes.
     pub path: String,
-    /// Names in lower case, and values.
+    /// Header names in lower case, and their values.
     pub headers: Vec<(String, String)>,
     /// Body, of the length in `Content-Length`.
     pub body: Vec<u8>,
 }
 
 impl Received {
-    /// Returns the value of a header, by its name in lower case.
+    /// Returns the value of the header with this name, which must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
@@ -40,8 +40,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts a receiver that sends these responses in order, and then repeats the last one.
-    /// Without any responses, it receives requests and never responds.
+    /// Starts a receiver that sends these responses in order, and then repeats the last one. If
+    /// there are no responses to send, it receives requests and never responds.
     pub async fn answering(answers: &[(u16, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -25,30 +25,31 @@ impl Redis {
         redis
     }
 
-    /// Returns the URL of the Redis that all tests share. Each user must have its own key prefix.
+    /// Returns the URL of the Redis that all tests share. Each program that uses it must have its
+    /// own key prefix.
     #[must_use]
     pub fn shared_url() -> String {
         std::env::var("REDIS_URL").expect("REDIS_URL is not set: run `make test`")
     }
 
-    /// Returns its URL.
+    /// Returns the URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Returns its address, `host:port`.
+    /// Returns the address of the server, `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Kills the server. Data that it did not save is lost.
+    /// Kills the server. Data that the server did not save is lost.
     pub fn kill(&mut self) {
         self.server = None;
     }
 
-    /// Starts the server again on the same port, with the data of its dump, if there is one.
+    /// Starts the server again on the same port, with the data of the dump, if there is a dump.
     pub fn run(&mut self) {
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
         let port = self.port.to_string();

@@ -69,7 +69,7 @@ fn variable(arg: &Arg) -> Option<String> {
     arg.get_env().map(|name| name.to_str().unwrap().to_owned())
 }
 
-/// Returns the help text, and the default value at its end.
+/// Returns the help text of an option and, separately, its default value.
 fn help_and_default(arg: &Arg) -> (String, String) {
     let help = arg.get_help().unwrap_or_else(|| panic!("{} has no help", arg.get_id())).to_string();
     let help = help.replace('\n', " ").replace('|', "\\|");

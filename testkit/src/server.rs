@@ -47,8 +47,8 @@ const OWNER: &str = "postgres";
 const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "dynamic_shared_memory_type=mmap"];
 
 impl Server {
-    /// Starts a server with these settings in addition to the usual ones, such as
-    /// `("autovacuum", "off")`. The programs are those in `PG_BIN`.
+    /// Starts a server. `settings`, such as `("autovacuum", "off")`, are added to the usual
+    /// settings. The programs are taken from `PG_BIN`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let user = Unprivileged::user();
         let directory = user.directory();
@@ -166,7 +166,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An immediate shutdown. If the server were killed, it would leave its shared memory
+        // Use an immediate shutdown. If the server were killed, it would leave its shared memory
         // behind.
         self.program.signal_if_alive("QUIT");
         let deadline = Instant::now() + HANG;

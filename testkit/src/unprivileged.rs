@@ -5,8 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The user as which PostgreSQL and PgBouncer run, because both refuse to run as root. This is the
-/// current user, or `postgres` or `nobody` if the current user is root.
+/// The user that runs PostgreSQL and PgBouncer, which both refuse to run as root. This is the
+/// current user. If the current user is root, it is `postgres` or `nobody`.
 #[derive(Clone, Copy)]
 pub(crate) struct Unprivileged {
     other: Option<(u32, u32)>,

@@ -19,7 +19,7 @@ const CLIENT_ID: &str = "auth-api";
 /// Added to the maximum lifetime when the remaining lifetime of a token is checked. It is half of
 /// the leeway that the denylist adds.
 const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
-/// The maximum length of a token that is parsed, in bytes. Issued tokens have about 600 bytes.
+/// The maximum length of a token that is parsed, in bytes. Issued tokens are about 600 bytes long.
 const MAX_LENGTH: usize = 4096;
 
 /// Issues and verifies access tokens.
@@ -30,7 +30,7 @@ pub struct AccessTokens {
     ttl: chrono::Duration,
 }
 
-/// The contents of a token to issue. All times are by the clock of the database.
+/// The contents of a token to issue. All times come from the clock of the database.
 #[derive(Clone, Debug)]
 pub struct Grant<'g> {
     /// `sid`
@@ -43,7 +43,7 @@ pub struct Grant<'g> {
     pub authenticated_at: DateTime<Utc>,
     /// `iat`
     pub now: DateTime<Utc>,
-    /// When the session expires if it is not used. The token does not outlive it.
+    /// When the session expires if it is not used. The token expires no later than the session.
     pub session_expires_at: DateTime<Utc>,
 }
 
@@ -52,7 +52,7 @@ pub struct Grant<'g> {
 pub struct Issued {
     /// The JWT.
     pub token: SecretString,
-    /// Seconds until it expires.
+    /// Seconds until the token expires.
     pub expires_in: i64,
 }
 
@@ -66,13 +66,13 @@ pub struct Caller {
 /// Why an access token is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAccessToken {
-    /// Not issued by this service, for another audience, or of another type.
+    /// The token was not issued by this service, is for another audience, or has another type.
     #[error("not an access token of this service")]
     NotOurs,
     /// Expired.
     #[error("expired")]
     Expired,
-    /// Its remaining lifetime is longer than that of any token issued now.
+    /// The token remains valid for longer than any token that is issued now.
     #[error("remaining lifetime exceeds ACCESS_TOKEN_TTL")]
     TooLong,
 }
@@ -155,10 +155,10 @@ impl Expires for RequiredClaims {
 }
 
 impl AccessTokens {
-    /// Creates an issuer of tokens for this audience that live for `ttl`.
+    /// Creates an issuer of tokens. The tokens are for this audience and live for `ttl`.
     #[must_use]
     pub fn new(keys: SigningKeys, issuer: String, audience: String, ttl: Duration) -> Self {
-        // The configuration limits it to half an hour.
+        // The configuration limits `ttl` to half an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::minutes(15));
         Self { keys: ArcSwap::from_pointee(keys), issuer, audience, ttl }
     }
@@ -175,8 +175,8 @@ impl AccessTokens {
         &self.issuer
     }
 
-    /// Returns `client_id`. The value is the same in all tokens, because this service issues them
-    /// itself, whichever client logged in.
+    /// Returns `client_id`. The value is the same in all tokens, whichever client logged in,
+    /// because this service issues the tokens itself.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID
@@ -187,7 +187,7 @@ impl AccessTokens {
         self.keys.store(Arc::new(keys));
     }
 
-    /// Issues a token that lives for `ttl`, or until its session expires if that is earlier.
+    /// Issues a token that expires after `ttl` or when its session expires, whichever is earlier.
     pub fn issue(&self, grant: &Grant<'_>) -> Result<Issued, jsonwebtoken::errors::Error> {
         let keys = self.keys.load();
         let (kid, key) = keys.signer(grant.now);
@@ -212,9 +212,9 @@ impl AccessTokens {
         Ok(Issued { token: token.into(), expires_in: exp - iat })
     }
 
-    /// Verifies a token. The algorithm must be `EdDSA`, whatever the token specifies, and the key
-    /// is the one that `kid` selects among the keys of this service. `jku`, `jwk`, and `x5c` are
-    /// ignored (RFC 8725 §3.1, §3.10).
+    /// Verifies a token. The only accepted algorithm is `EdDSA`. The token is verified with the key
+    /// of this service that `kid` names. The header fields `jku`, `jwk`, and `x5c` are ignored (RFC
+    /// 8725 §3.1, §3.10).
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, InvalidAccessToken> {
         self.decode::<RequiredClaims>(token, now)
             .map(|claims| Caller { session_id: SessionId(claims.sid) })
@@ -257,7 +257,7 @@ impl AccessTokens {
             return Err(InvalidAccessToken::Expired);
         }
         // The token was issued when ACCESS_TOKEN_TTL was longer. The denylist may drop the entry of
-        // its session before the token expires.
+        // the token's session before the token expires.
         if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }

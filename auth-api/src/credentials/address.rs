@@ -14,25 +14,27 @@ pub struct AccountAddress {
 /// Why an address cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey, so one wallet would become
-    /// two users. A `C…` strkey has no key.
+    /// The text is not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey. If it were
+    /// accepted, one wallet would become two users. A `C…` strkey contains no key.
     #[error("not a Stellar account address (56 characters that begin with G)")]
     NotAnAccount,
-    /// The 32 bytes are not a point on the curve, or not its canonical encoding.
+    /// The 32 bytes in the address do not encode a point on the curve, or are not the canonical
+    /// encoding of the point.
     #[error("the key in this address is not usable")]
     NotAKey,
-    /// A key of small order: some signatures are valid for every message.
+    /// The key is of small order, so some signatures are valid for every message.
     #[error("the key in this address is not usable")]
     WeakKey,
 }
 
 impl AccountAddress {
-    /// Parses an address and its key.
+    /// Parses an address and the key that it contains.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
         let PublicKey(bytes) =
             PublicKey::from_string(text).map_err(|_| InvalidAddress::NotAnAccount)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidAddress::NotAKey)?;
-        // Decompression accepts y ≥ p, so two encodings of one key would be two users.
+        // Decompression accepts y ≥ p. Without this check, two encodings of one key would be two
+        // users.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(InvalidAddress::NotAKey);
         }

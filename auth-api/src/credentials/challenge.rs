@@ -20,13 +20,13 @@ pub struct Challenge {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A challenge that was signed by the wallet it was issued for and had not expired at the given
-/// time.
+/// A challenge that was signed by the wallet for which it was issued, and that had not expired at
+/// the time passed to [`ChallengeIssuer::verify`].
 #[derive(Clone, Debug)]
 pub struct AnsweredChallenge {
     /// The wallet.
     pub address: AccountAddress,
-    /// BLAKE3 hash of the nonce, which may be used only once.
+    /// BLAKE3 hash of the nonce. A nonce may be used only once.
     pub nonce_hash: TokenHash,
     /// When the challenge expires. The caller must check this time again, against the clock of the
     /// database.
@@ -42,13 +42,13 @@ pub enum ChallengeRefused {
     /// The message was altered, or was issued with another secret.
     #[error("the message is not one of ours")]
     Altered,
-    /// Issued by this service, but for another domain, URI, or chain.
+    /// The challenge was issued by this service, but for another domain, URI, or chain.
     #[error("made for another domain or chain")]
     OtherAudience,
     /// Expired.
     #[error("expired")]
     Expired,
-    /// Valid for longer than any challenge that this service issues.
+    /// The challenge remains valid for longer than any challenge that is issued now.
     #[error("expires too late")]
     TooLong,
     /// The wallet did not make the signature.
@@ -87,7 +87,7 @@ impl ChallengeIssuer {
         network: Network,
         ttl: std::time::Duration,
     ) -> Self {
-        // The configuration limits it to an hour.
+        // The configuration limits `ttl` to an hour.
         let ttl = chrono::Duration::from_std(ttl).unwrap_or(chrono::Duration::hours(1));
         Self { secrets, public_url, network, ttl }
     }
@@ -116,7 +116,7 @@ impl ChallengeIssuer {
         Ok(Challenge { message: format!("{head}{random}{}{tail}", hex::encode(tag)), expires_at })
     }
 
-    /// Returns the message up to the value of the nonce.
+    /// Returns the part of the message before the value of the nonce.
     fn head(&self, address: &AccountAddress) -> String {
         format!(
             "{} wants you to sign in with your Stellar account:\n{address}\n\n{STATEMENT}\n\nURI: {}\nVersion: 1\nChain ID: {}{NONCE}",

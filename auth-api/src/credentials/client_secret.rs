@@ -34,12 +34,12 @@ pub(super) enum InvalidHash {
 }
 
 const BLAKE3: &str = "$blake3$";
-/// Distinguishes these hashes from all other BLAKE3 hashes.
+/// Distinguishes the hashes of client secrets from all other BLAKE3 hashes.
 const CONTEXT: &str = "session-reaper auth-api 2026-11 client secret";
 /// The maximum memory of an argon2id hash, in KiB.
 pub(super) const MOST_MEMORY: u32 = 128 * 1024;
-/// The maximum number of passes of an argon2id hash. With the memory of the hashes that earlier
-/// releases wrote (19 MiB), each pass takes milliseconds.
+/// The maximum number of passes of an argon2id hash. With 19 MiB, as in the hashes that earlier
+/// releases wrote, each pass takes milliseconds.
 pub(super) const MOST_PASSES: u32 = 16;
 
 impl SecretHash {
@@ -82,7 +82,7 @@ impl SecretHash {
 }
 
 impl fmt::Display for SecretHash {
-    /// Writes the hash as it is stored.
+    /// Writes the hash in the format in which it is stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blake3(hash) => write!(f, "{BLAKE3}{}", hex::encode(hash)),

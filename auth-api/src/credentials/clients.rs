@@ -50,7 +50,7 @@ impl ClientId {
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidClientId) }
     }
 
-    /// Returns the id as the file contains it.
+    /// Returns the id as it is written in the file.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,7 +76,7 @@ impl Clients {
         Ok(Self(clients))
     }
 
-    /// Returns the hash that the secret of a client is checked against.
+    /// Returns the hash against which a secret of this client is checked.
     #[must_use]
     pub fn hash_of(&self, id: &ClientId) -> Option<&SecretHash> {
         self.0.get(id)

@@ -16,22 +16,23 @@ const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
 const HEAD_LENGTH: usize = 16 + 4;
 /// The length of a token: the head, a secret of 32 bytes, and a tag of 16 bytes.
 const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
-/// The offset of the proof, which is the second half of the secret in a family that has a key.
+/// The offset of the proof. In a family that has a key, the proof is the second half of the secret.
 const PROOF_AT: usize = HEAD_LENGTH + RANDOM_LENGTH;
 
 /// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
 ///
 /// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so the
-/// token was made with `AUTH_SECRET`. The secret consists of 16 random bytes and a proof of them
-/// under the key of the family. So making a token that counts as [issued](Self::is_among) by the
-/// family also requires this key, which is stored in the database. Only the database shows whether
-/// the token is the current one.
+/// token was made with `AUTH_SECRET`. In a family that has a key, the secret consists of 16 random
+/// bytes and a proof, which is a hash over these bytes with the key of the family. A token that
+/// counts as [issued](Self::is_among) by such a family can therefore be made only with this key,
+/// which is stored in the database. Only the database shows whether the token is the current token
+/// of its family.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Tagged<LENGTH>);
 
 impl RefreshToken {
-    /// Generates a token of a family with this key. Without a key, the whole secret is random, as
-    /// in families that began before family keys existed.
+    /// Generates a token of the family that has this key. If there is no key, the whole secret is
+    /// random. Families that began before family keys existed have no key.
     pub fn generate(
         secrets: &Secrets,
         key: Option<&FamilyKey>,
@@ -79,9 +80,9 @@ impl RefreshToken {
         self.0.hash(&KIND)
     }
 
-    /// Returns whether the family issued this token: it is the current or the previous token, or it
-    /// was made with the key of the family. In a family without a key, every authentic token counts
-    /// as issued.
+    /// Returns whether the family issued this token. A token counts as issued if it is the current
+    /// or the previous token, or if it was made with the key of the family. In a family without a
+    /// key, every authentic token counts as issued.
     #[must_use]
     pub fn is_among(&self, issued: &IssuedTokens) -> bool {
         let hash = self.hash();
@@ -90,7 +91,7 @@ impl RefreshToken {
         known || issued.key.as_ref().is_none_or(|key| self.is_made_with(key))
     }
 
-    /// Returns whether the token was made with this key of its family.
+    /// Returns whether the token was made with `key`, which is the key of its family.
     #[must_use]
     pub fn is_made_with(&self, key: &FamilyKey) -> bool {
         let (mut random, mut proof) = ([0; RANDOM_LENGTH], [0; PROOF_LENGTH]);
@@ -106,7 +107,7 @@ impl RefreshToken {
     }
 
     /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
-    /// is anything else.
+    /// cannot be opened with this token and one of `secrets`.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let mut head = [0; HEAD_LENGTH];

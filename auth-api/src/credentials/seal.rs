@@ -6,9 +6,9 @@ use super::secrets::{SealKey, Secrets};
 
 const NONCE_LENGTH: usize = 24;
 
-/// Seals a token for the holder of its predecessor, so that only the predecessor's secret and
-/// `AUTH_SECRET` together can open it. A used token together with the history of the row (WAL, a
-/// backup, a log) is not enough, and neither is `AUTH_SECRET` together with the database.
+/// Seals a token for the holder of its predecessor. The token can be opened only with both the
+/// predecessor's secret and `AUTH_SECRET`. A used token and the history of the row (WAL, a backup,
+/// a log) are not sufficient. `AUTH_SECRET` and the database are not sufficient either.
 ///
 /// The algorithm is XChaCha20-Poly1305 with a key derived from the predecessor's secret and the
 /// first of `secrets`, and with the token's `head` as associated data. The result has three parts:
@@ -30,8 +30,8 @@ pub(super) fn seal(
     Ok(sealed)
 }
 
-/// Opens a token sealed by [`seal`], with any of `secrets`: a replica that already uses a new
-/// secret may have sealed it. Returns `None` if `sealed` is anything else.
+/// Opens a token that was sealed by [`seal`]. Tries all of `secrets`, because another replica of
+/// auth-api may already seal tokens with a new secret. Returns `None` if no secret opens `sealed`.
 pub(super) fn unseal(
     predecessor: &[u8],
     head: &[u8],

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
-/// The keys derived from one `AUTH_SECRET`, each for one purpose (BLAKE3 `derive_key` with a
-/// separate context for each), so that a tag for one purpose is never a tag for another.
+/// The keys that are derived from one of the secrets in `AUTH_SECRET`, one key for each purpose.
+/// Each key is derived with BLAKE3 `derive_key` and a context of its own, so a tag for one purpose
+/// is never valid for another.
 struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,
@@ -16,8 +17,8 @@ struct Derived {
     seal: Zeroizing<[u8; 32]>,
 }
 
-/// The secrets in `AUTH_SECRET`. The first one makes new credentials, and all of them verify
-/// credentials. Clones share the secrets that are in use.
+/// The secrets in `AUTH_SECRET`. New credentials are made with the first secret. Credentials are
+/// verified with all secrets. Clones share the secrets that are in use.
 #[derive(Clone)]
 pub struct Secrets(Arc<ArcSwap<Vec<Derived>>>);
 
@@ -86,8 +87,8 @@ impl Secrets {
         Ok(Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
-    /// Replaces the secrets, for all clones. Operations in progress finish with the secrets that
-    /// they started with.
+    /// Replaces the secrets in all clones. Operations in progress finish with the secrets that they
+    /// started with.
     pub fn replace_by(&self, others: &Self) {
         self.0.store(others.0.load_full());
     }
@@ -113,8 +114,8 @@ impl Secrets {
         tag(&self.0.load()[0], purpose, parts)
     }
 
-    /// Returns whether any of the secrets made `candidate` over `parts`. The comparison takes
-    /// constant time for each secret.
+    /// Returns whether `candidate` is a tag over `parts` that was made with any of the secrets. The
+    /// comparison takes constant time for each secret.
     pub(crate) fn verify(
         &self,
         purpose: Purpose,
@@ -124,21 +125,21 @@ impl Secrets {
         self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
 
-    /// Derives the key that seals a successor for the holder of `predecessor`, from the first
-    /// secret.
+    /// Derives, from the first secret, the key that seals a successor for the holder of
+    /// `predecessor`.
     pub(crate) fn sealing_key(&self, predecessor: &[u8]) -> SealKey {
         seal_key(&self.0.load()[0], predecessor)
     }
 
-    /// Derives the keys that may have sealed a successor for the holder of `predecessor`, one from
-    /// each secret.
+    /// Derives, from each secret, the key with which a successor for the holder of `predecessor`
+    /// may have been sealed.
     pub(crate) fn opening_keys(&self, predecessor: &[u8]) -> Vec<SealKey> {
         self.0.load().iter().map(|derived| seal_key(derived, predecessor)).collect()
     }
 }
 
-/// Derives the key from both secrets, each of a fixed length. Neither of them opens anything
-/// without the other.
+/// Derives the key from `AUTH_SECRET` and the secret of the predecessor, each of which has a fixed
+/// length. Neither secret opens a sealed successor without the other.
 fn seal_key(derived: &Derived, predecessor: &[u8]) -> SealKey {
     let mut hasher = blake3::Hasher::new_derive_key(SEAL_CONTEXT);
     hasher.update(derived.seal.as_slice()).update(predecessor);

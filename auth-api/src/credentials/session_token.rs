@@ -18,8 +18,8 @@ const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 /// The token in a session cookie: `ses_` + base64url(session id ‖ secret ‖ tag).
 ///
 /// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so the
-/// token was made with `AUTH_SECRET`. Only the database shows whether the token is the current one
-/// of its session and whether the session is live.
+/// token was made with `AUTH_SECRET`. Only the database shows whether the token is the current
+/// token of its session, and whether the session is live.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken(Tagged<LENGTH>);
 
@@ -54,7 +54,7 @@ impl SessionToken {
     }
 
     /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
-    /// is anything else.
+    /// cannot be opened with this token and one of `secrets`.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let head = &self.0.bytes()[..HEAD_LENGTH];
@@ -72,7 +72,7 @@ impl SessionToken {
     }
 
     /// Returns whether this is the current or the previous token of its session. The tag alone does
-    /// not prove this, because anyone with `AUTH_SECRET` can make other tokens.
+    /// not prove this, because anyone with `AUTH_SECRET` can make other tokens with a valid tag.
     #[must_use]
     pub fn is_among(&self, issued: &Issued) -> bool {
         let hash = self.hash();

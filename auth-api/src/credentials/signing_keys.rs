@@ -21,7 +21,7 @@ use crate::files;
 /// The format of the time in a file name such as `20261121T090000Z-anything.pem`.
 const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
 
-/// A key. The name of its file without `.pem` is the `kid`.
+/// A key. The `kid` is the name of the key's file without `.pem`.
 struct Key {
     kid: String,
     path: PathBuf,
@@ -80,9 +80,9 @@ const LONGEST_TOKEN: chrono::Duration = chrono::Duration::minutes(31);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Published but not signing yet, so that verifiers have the key by the time it signs.
+    /// The key is published but does not sign yet, so that verifiers have the key before it signs.
     Waiting,
-    /// Signing new tokens.
+    /// The key signs new tokens.
     Signing,
     /// A newer key signs. Tokens signed by this key may still be valid.
     Verifying,
@@ -95,11 +95,11 @@ pub enum Phase {
 pub struct KeyStatus<'k> {
     /// The id of the key.
     pub kid: &'k str,
-    /// When the key was made, according to its name.
+    /// When the key was made, according to the name of its file.
     pub made_at: DateTime<Utc>,
     /// The phase of the key.
     pub phase: Phase,
-    /// When the next phase begins, if that is known.
+    /// When the next phase begins; `None` if the time is unknown.
     pub until: Option<DateTime<Utc>>,
     /// The file of the key.
     #[serde(skip)]
@@ -157,8 +157,8 @@ impl SigningKeys {
         Ok(Self { keys, delay: chrono::Duration::from_std(delay).unwrap_or(chrono::Duration::MAX) })
     }
 
-    /// Returns the key that signs at `now`: the newest one that has been published for long enough,
-    /// or the oldest one if none has.
+    /// Returns the key that signs at `now`: the newest key that has been published for long enough,
+    /// or the oldest key if there is no such key.
     pub(crate) fn signer(&self, now: DateTime<Utc>) -> (&str, &EncodingKey) {
         let newest =
             self.keys.iter().rev().find(|key| now.signed_duration_since(key.made_at) >= self.delay);
@@ -172,8 +172,9 @@ impl SigningKeys {
     }
 
     /// Returns the public keys as a JWK set (RFC 7517, with Ed25519 keys as in RFC 8037). Spent
-    /// keys are omitted. Otherwise, if no keys were retired, the set would grow until verifiers
-    /// rejected it. While the time is unknown, the set contains all keys.
+    /// keys are omitted, because otherwise the set would grow until verifiers rejected it, unless
+    /// an operator retired keys. If `now` is `None` because the time is unknown, the set contains
+    /// all keys.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
         let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
@@ -195,7 +196,7 @@ impl SigningKeys {
         Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
-    /// Returns for how long a key is published before it signs.
+    /// Returns how long a key is published before it signs.
     #[must_use]
     pub fn delay(&self) -> Duration {
         self.delay.to_std().unwrap_or_default()
@@ -230,7 +231,8 @@ impl SigningKeys {
         statuses
     }
 
-    /// Returns when a key that is not the oldest begins to sign, according to its name.
+    /// Returns when a key begins to sign, according to the name of its file. Must not be called for
+    /// the oldest key, which signs from the beginning.
     fn signs_from(&self, key: &Key) -> DateTime<Utc> {
         key.made_at.checked_add_signed(self.delay).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
@@ -259,8 +261,8 @@ impl Key {
     }
 }
 
-/// Generates a key in `directory`, which is created if it does not exist. Only the owner can read
-/// the file. Returns its path.
+/// Generates a key in `directory`, which is created if it does not exist. Only the owner of the key
+/// file can read it. Returns the path of the file.
 pub fn generate(directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, SigningKeysError> {
     let io = |path: &Path, error| SigningKeysError::Io { path: path.to_owned(), error };
     fs::create_dir_all(directory).map_err(|error| io(directory, error))?;

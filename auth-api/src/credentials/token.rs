@@ -4,7 +4,7 @@ use schema::ids::SessionId;
 use super::access_token::{AccessTokens, Claims};
 use super::{RefreshToken, Secrets, SessionToken};
 
-/// An authentic token of any type. If it contains an expiry time, it has not expired.
+/// An authentic token of any type. A token that contains an expiry time has not expired.
 #[derive(Debug)]
 pub enum Token {
     /// An access token.

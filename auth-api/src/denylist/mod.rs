@@ -1,5 +1,5 @@
-//! The denylist: the revoked sessions, in Redis, so that checking an access token costs one lookup
-//! of well under a millisecond.
+//! The denylist contains the revoked sessions. It is kept in Redis, so that checking an access
+//! token requires one lookup, which takes well under a millisecond.
 //!
 //! PostgreSQL is authoritative. Redis is a cache that may be lost, emptied, restored from an old
 //! dump, or failed over at any time. So the result "not denied" is trusted only with proof that the
@@ -7,10 +7,10 @@
 //!
 //! - a lookup reads `deny:{sid}` *and* the marker `deny:complete` in one command;
 //! - a [`rebuild`] from PostgreSQL sets the marker only if the random epoch that it started with
-//!   still exists, because a flush in the meantime deletes the epoch. The marker expires after
-//!   three sync intervals;
-//! - after each connection or reconnection, this process does not trust the list until a rebuild of
-//!   its own has completed over that connection.
+//!   still exists: a flush in the meantime deletes the epoch. The marker expires after three sync
+//!   intervals;
+//! - after each connection or reconnection, this process does not trust the list until its own
+//!   rebuild has completed over that connection.
 //!
 //! Without this proof, the check is a primary-key lookup in PostgreSQL. This is also the case while
 //! Redis is unavailable or hangs: after the first command that fails, the list is no longer trusted
@@ -62,7 +62,7 @@ pub struct Denylist {
     wake: Notify,
 }
 
-/// A session's entry and the marker, each if it exists.
+/// A session's entry and the marker; each is `None` if it does not exist.
 type Entry = (Option<String>, Option<String>);
 
 impl Denylist {
@@ -79,8 +79,9 @@ impl Denylist {
         }
     }
 
-    /// Creates a denylist for a command, which only denies sessions. It assumes the maximum
-    /// lifetime of access tokens, because a command does not have the configured one.
+    /// Creates a denylist for a command of auth-api. Commands only deny sessions. The denylist
+    /// assumes the maximum lifetime of access tokens, because a command does not read the
+    /// configured lifetime.
     #[must_use]
     pub fn for_commands(config: &RedisConfig) -> Self {
         // No request waits for a command, so the timeout can be longer.
@@ -163,8 +164,8 @@ impl Denylist {
         answer.map(drop)
     }
 
-    /// Records that a session may have been revoked without being denied. The marker is deleted as
-    /// soon as Redis responds, and every process reads PostgreSQL until the list is complete.
+    /// Records that a session may have been revoked but not denied. The marker is deleted as soon
+    /// as Redis responds. From then on, every process reads PostgreSQL until the list is complete.
     pub fn doubt(&self) {
         self.missed.fetch_add(1, Ordering::SeqCst);
         self.distrust();

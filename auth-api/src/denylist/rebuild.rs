@@ -11,8 +11,8 @@ use crate::database::{Database, DatabaseError, timed};
 use crate::metrics;
 use crate::redis::RedisFailure;
 
-/// The number of sessions in a page of a rebuild. A page takes a few milliseconds in either
-/// database.
+/// The number of sessions in a page of a rebuild. Reading a page from PostgreSQL and writing it to
+/// Redis take a few milliseconds each.
 const PAGE: i64 = 1000;
 
 /// The first delay before a failed rebuild is retried. It is short, because Redis may just have
@@ -81,8 +81,8 @@ pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Cloc
     }
 }
 
-/// Adds a random delay of up to 50 %, so that replicas do not restart each other's rebuilds
-/// forever.
+/// Adds a random delay of up to 50 %, so that replicas of auth-api do not restart each other's
+/// rebuilds forever.
 fn jitter(duration: Duration) -> Duration {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);
@@ -107,7 +107,8 @@ async fn sync(
 }
 
 impl Denylist {
-    /// Writes every recently revoked session, and then the marker. Returns the number of sessions.
+    /// Writes every recently revoked session to Redis, and then the marker. Returns the number of
+    /// sessions.
     async fn rebuild(&self, database: &Database) -> Result<usize, RebuildError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
@@ -121,8 +122,8 @@ impl Denylist {
             begin.cmd("DEL").arg(self.marker()).ignore();
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
         } else {
-            // Keep an existing epoch: concurrent rebuilds write the same list, and need not stop
-            // each other.
+            // Keep an existing epoch: concurrent rebuilds write the same list, so they need not
+            // stop each other.
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).arg("NX").ignore();
         }
         // The epoch lives for ten minutes, longer than a rebuild should take. A rebuild that takes
@@ -173,8 +174,8 @@ impl Denylist {
         if self.redis.is_breaker_open() {
             return Err(RebuildError::Slow);
         }
-        // This rebuild does not cover denials that were missed after it started. They requested
-        // another rebuild, which must complete first.
+        // This rebuild does not cover denials that were missed after it started. The missed denials
+        // have requested another rebuild, which must complete before the list is trusted.
         if self.missed.fetch_sub(missed, Ordering::SeqCst) == missed
             && self.trusted.swap(number, Ordering::SeqCst) != number
         {

@@ -21,11 +21,11 @@ use tokio::sync::Notify;
 use crate::metrics;
 use link::{Link, LinkManager};
 
-/// The factor by which commands that no request waits for may exceed `REDIS_TIMEOUT`: a rebuild
-/// should not fail because the machine is busy.
+/// The factor by which `REDIS_TIMEOUT` is multiplied for commands that no request waits for, so
+/// that a rebuild does not fail when the machine is busy.
 const BACKGROUND_FACTOR: u32 = 5;
 
-/// Settings of Redis, with a timeout for every command.
+/// The settings for Redis, including the timeout of every command.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// The client, which contains the URL.
@@ -120,8 +120,8 @@ impl Redis {
         format!("{}:{name}", self.prefix)
     }
 
-    /// Sends a command for a request: within `REDIS_TIMEOUT`, and not at all while the breaker is
-    /// open.
+    /// Sends a command that a request waits for. The command times out after `REDIS_TIMEOUT`. While
+    /// the breaker is open, the command is not sent and fails immediately.
     pub(crate) async fn command<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -133,9 +133,9 @@ impl Redis {
         self.send(name, self.timeout, pipeline).await
     }
 
-    /// Sends a command that no request waits for, with a longer timeout, whether the breaker is
-    /// open or not. A successful response within `REDIS_TIMEOUT` closes the breaker, and so does an
-    /// error response.
+    /// Sends a command that no request waits for, even while the breaker is open. The timeout is
+    /// longer than `REDIS_TIMEOUT`. A successful response within `REDIS_TIMEOUT` closes the
+    /// breaker. An error response also closes it.
     pub(crate) async fn bypass_breaker<T: FromRedisValue>(
         &self,
         name: &'static str,
@@ -162,8 +162,9 @@ impl Redis {
         self.opened.notified().await;
     }
 
-    /// Sends a pipeline and waits up to `timeout`. A connection that did not respond is not used
-    /// again. A connection that returned an error (missing privilege, out of memory) is used again.
+    /// Sends a pipeline and waits up to `timeout` for the response. A connection that did not
+    /// respond is not used again. A connection that returned an error (missing privilege, out of
+    /// memory) is used again.
     async fn send<T: FromRedisValue>(
         &self,
         name: &'static str,

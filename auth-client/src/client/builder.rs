@@ -14,8 +14,8 @@ use crate::token::Rules;
 /// Clocks of synchronized hosts differ by less than a second. This leeway is for hosts that are not
 /// synchronized.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// auth-api removes a denied session from its denylist a minute after its last access token has
-/// expired. With a longer leeway, tokens of revoked sessions would be accepted.
+/// auth-api removes a denied session from its denylist a minute after the last access token of the
+/// session has expired. With a longer leeway, tokens of revoked sessions would be accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 /// auth-api responds in milliseconds. If it does not respond, a user must not have to wait for
 /// long.
@@ -88,15 +88,15 @@ impl Builder {
         self
     }
 
-    /// Sets the client id and secret that `auth-api clients add` has printed. Introspection and
+    /// Sets the client id and the secret that `auth-api clients add` printed. Introspection and
     /// revocation require them.
     pub fn credentials(mut self, id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
         self.credentials = Some((id.into(), secret.into()));
         self
     }
 
-    /// Sets a source that is queried before auth-api for whether a session was revoked. Default:
-    /// only auth-api is queried.
+    /// Sets a source that determines whether a session was revoked. It is queried before auth-api.
+    /// Default: only auth-api is queried.
     pub fn sessions(mut self, source: impl SessionSource + 'static) -> Self {
         self.sessions = Some(Box::new(source));
         self

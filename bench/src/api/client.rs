@@ -22,7 +22,7 @@ pub(super) type Request = hyper::Request<Full<Bytes>>;
 /// A persistent connection.
 pub(super) struct Connection(SendRequest<Full<Bytes>>);
 
-/// A response, read to its end.
+/// A response whose body has been read completely.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
@@ -39,7 +39,7 @@ impl Connection {
         Ok(Self(sender))
     }
 
-    /// Sends a request and reads the response to its end.
+    /// Sends a request and reads the complete response.
     pub(super) async fn ask(&mut self, request: Request) -> Result<Answer> {
         self.0.ready().await?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
@@ -80,7 +80,7 @@ impl Answer {
         Ok(body[field].as_str().with_context(|| format!("no {field} in {body}"))?.to_owned())
     }
 
-    /// Returns the cookie that the response sets, `name=value`.
+    /// Returns the cookie that the response sets, as `name=value`.
     pub(super) fn cookie(&self) -> Result<String> {
         let set = self.headers.get(SET_COOKIE).context("the response sets no cookie")?.to_str()?;
         Ok(set.split_once(';').map_or(set, |(cookie, _)| cookie).to_owned())

@@ -1,5 +1,6 @@
 //! Measures the denylist look-up in auth-api, while clients send requests at a fixed rate and
-//! others log in. redis-benchmark measures the same command on the same Redis before and after.
+//! others log in. Before and after this traffic, redis-benchmark measures the same command on the
+//! same Redis.
 //!
 //! The histogram of auth-api contains every look-up, in coarse buckets. At the same time, the same
 //! code in this process ([`in_process`]) executes more look-ups, which are timed to the
@@ -36,8 +37,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// histogram is read.
 const COOL_DOWN: Duration = Duration::from_millis(500);
 
-/// The number of connections that log in, and of wallets for each. There are so few wallets that
-/// each reaches its session limit, so that logins also write to the denylist.
+/// The number of connections that log in, and the number of wallets for each connection. There are
+/// so few wallets that each one reaches the session limit. Logins therefore also write to the
+/// denylist.
 const LOGIN_CONNECTIONS: u32 = 4;
 const WALLETS: usize = 4;
 
@@ -49,8 +51,8 @@ pub struct Options {
     /// Duration of the traffic in each round, in seconds
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
-    /// Number of client connections, of redis-benchmark connections, and of tasks that look up in
-    /// this process
+    /// Number of client connections; also the number of redis-benchmark connections, and of tasks
+    /// that execute look-ups in this process
     #[arg(long, default_value_t = 32)]
     pub connections: u32,
     /// Total GET /auth/session requests per second

@@ -251,8 +251,8 @@ async fn ask_for_a_while(
     Measured::of((side, endpoint), count, busy, took).context("no response in the measured time")
 }
 
-/// Sends requests until the end, and returns the number of requests that began in the measured
-/// time, at least one.
+/// Sends requests until `end`, and returns the number of requests that were sent after `begin`.
+/// This number is at least 1.
 async fn ask(mut caller: Caller, endpoint: Endpoint, begin: Instant, end: Instant) -> Result<u64> {
     let mut count = 0;
     loop {

@@ -54,14 +54,14 @@ pub enum Step {
     Document,
     /// A string that is not a token: adds the credentials of the client, and the form.
     NoToken,
-    /// An access token with an invalid signature: adds its verification.
+    /// An access token with an invalid signature: adds the verification of the token.
     Forged,
     /// A valid access token: adds the look-up in Redis, and the response.
     Access,
     /// A refresh token: adds the look-up of the session and its token family in PostgreSQL.
     Refresh,
     /// A session token from a cookie: adds the look-up of the session in PostgreSQL, and records
-    /// its use.
+    /// the use of the session.
     Session,
 }
 
@@ -161,7 +161,7 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Re
     Measured::of(step, took, busy, end - begin).context("no response in the measured time")
 }
 
-/// Returns the request of one connection, about its own session.
+/// Returns the request that a connection sends. Each connection uses sessions of its own.
 async fn request(connection: &mut Connection, serving: &Serving, step: Step) -> Result<Request> {
     if step == Step::Document {
         return get("/.well-known/jwks.json", None);
@@ -193,8 +193,8 @@ async fn tokens(connection: &mut Connection) -> Result<Tokens> {
     })
 }
 
-/// Sends requests until the end, and returns the times in milliseconds of the requests that began
-/// in the measured time, at least one.
+/// Sends requests until `end`, and returns the response times, in milliseconds, of the requests
+/// that were sent after `begin`. The result contains at least one time.
 async fn ask(
     mut connection: Connection,
     request: Request,
@@ -224,8 +224,8 @@ async fn ask(
     }
 }
 
-/// Returns the median time in milliseconds to check a client secret that is not cached, one at a
-/// time.
+/// Checks client secrets that are not cached, one at a time, and returns the median time of a check
+/// in milliseconds.
 async fn check_a_secret(serving: &Serving) -> Result<f64> {
     let mut connection = Connection::open(serving.api).await?;
     let wrong = (serving.service.0.clone(), "wrong".to_owned());

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::client::{Connection, get};
 use crate::process;
 
-/// How long auth-api may take to become ready. The limit only ends a run that hangs.
+/// How long auth-api may take to become ready. The limit ends only a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How often to check whether auth-api is ready.
 const POLL: Duration = Duration::from_millis(20);
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Number of log lines that are shown if auth-api exits.
 const SHOWN: usize = 20;
 
-/// A running auth-api, which is stopped when this is dropped.
+/// A running auth-api, which is stopped when this value is dropped.
 pub(super) struct Serving {
     child: Child,
     directory: TempDir,
@@ -139,7 +139,8 @@ impl Serving {
     async fn is_ready(&mut self) -> Result<bool> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        // Compare the message, because earlier builds, which can also be measured, log no event.
+        // Compare the message, because earlier builds, which can also be measured, log no field
+        // `event`.
         let Some(line) = lines.into_iter().find(|line| line["fields"]["message"] == "listening")
         else {
             return Ok(false);
@@ -166,7 +167,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // Ignore the error if it has already exited.
+        // Ignore the error, which occurs if auth-api has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -9,7 +9,7 @@ use crate::statistics::quantile;
 /// A transaction, as logged by pgbench.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Transaction {
-    /// Scheduled start, since 1970.
+    /// Scheduled start, as the time since 1970.
     due: Duration,
     /// Time from the scheduled start to the end. It includes the wait for a free client, because a
     /// caller would also have to wait.

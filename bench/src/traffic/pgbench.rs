@@ -22,7 +22,7 @@ pub(super) const ROTATION: u8 = 1;
 /// this program is killed.
 const AT_THE_LATEST: &str = "3600";
 
-/// How long pgbench may take to notice that its connections were terminated.
+/// How long pgbench may take to exit after its connections were terminated.
 const TO_END: Duration = Duration::from_secs(20);
 
 /// The configuration of the traffic.
@@ -33,7 +33,7 @@ pub(super) struct Traffic {
     pub(super) clients: u32,
     /// Transactions per second, or `None` for the maximum rate.
     pub(super) rate: Option<u32>,
-    /// Number of rows that it uses.
+    /// Number of rows that the traffic uses.
     pub(super) live: u64,
 }
 
@@ -123,7 +123,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Ignore the error if it has already exited.
+        // Ignore the error, which occurs if pgbench has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -8,8 +8,8 @@ use super::ways::Way;
 use crate::case::Layout;
 use crate::statistics::{cell, float, median};
 
-/// The goals of session-reaper: the maximum ratio, and the minimum rate of deleted rows at the same
-/// time.
+/// The goals of session-reaper: the maximum ratio of the latencies, and the minimum number of rows
+/// per second that are deleted at the same time.
 const RATIO_AT_MOST: f64 = 1.25;
 const ROWS_AT_LEAST: f64 = 20_000.0;
 
@@ -55,7 +55,7 @@ pub struct Results {
     pub measured: Vec<Beside>,
 }
 
-/// The columns of the table of a layout.
+/// The columns of the table for each layout.
 pub const COLUMNS: [&str; 9] = [
     "way",
     "thousand rows/s",

@@ -14,7 +14,7 @@ pub struct Way {
     pub name: String,
     /// How it deletes rows.
     pub means: Means,
-    /// Whether the goals apply to it.
+    /// Whether the goals apply to this way.
     pub has_goals: bool,
 }
 
@@ -36,9 +36,10 @@ const LOOPS: [(&str, &str, u32); 3] = [
     ("one DELETE", include_str!("../../sql/loops/one_delete.sql"), 0),
 ];
 
-/// Returns all ways, with each of these builds of session-reaper, given by name. The name of the
-/// first build, which is the measured one, is empty. Each build is measured with its default
-/// settings, without pauses, and with each of the additional settings.
+/// Returns all ways. `builds` contains the name and the path of each build of session-reaper. The
+/// name of the first build is empty: this is the build to measure, and the other builds are
+/// compared with it. Each build is measured with its default settings, without pauses, and with
+/// each of the additional settings.
 pub(super) fn all(builds: &[(String, PathBuf)], also: &[Settings]) -> Vec<Way> {
     let without_pause = Settings(vec![("DUTY_CYCLE".to_owned(), "1".to_owned())]);
     let mut ways =

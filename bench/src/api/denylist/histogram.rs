@@ -73,7 +73,7 @@ impl Histogram {
     }
 
     /// Returns a quantile in milliseconds, interpolated linearly within a bucket as in Prometheus.
-    /// It is exact at the bounds of buckets.
+    /// The result is exact at the bounds of buckets.
     fn quantile(&self, thousandths: u64) -> Option<f64> {
         let rank = float(self.count()) * float(thousandths) / 1e3;
         let at =

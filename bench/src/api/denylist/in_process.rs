@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::pace::{Pace, Taken};
 
-/// How long the denylist may take to be complete. The limit only ends a run that hangs.
+/// How long the denylist may take to be complete. The limit ends only a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How often to check whether the denylist is complete.
 const POLL: Duration = Duration::from_millis(10);
@@ -64,8 +64,8 @@ impl InProcess {
             let mut all = Vec::new();
             while let Some(since) = pace.next().await {
                 let denied = state.denylist.ask_redis(SessionId::generate()).await;
-                // If the answer of Redis cannot be trusted, auth-api falls back to PostgreSQL. This
-                // counts as infinitely slow here.
+                // If the answer of Redis cannot be trusted, auth-api falls back to PostgreSQL.
+                // Here, such a look-up counts as infinitely slow.
                 all.push(denied.map_or_else(|| Taken::never(since), |_| Taken::since(since)));
                 ensure!(denied != Some(true), "an unknown session was denied");
             }

@@ -1,5 +1,5 @@
 //! A fixed rate that does not depend on response times. If a slow response delays the next call,
-//! the delay counts.
+//! the delay counts as part of the time of the next call.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -15,20 +15,21 @@ pub(super) struct Pace {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) since: Instant,
-    /// Infinite if there was no answer.
+    /// Infinite if there was no response.
     pub(super) milliseconds: f64,
 }
 
 impl Pace {
-    /// Returns the schedule of one of `of` callers, which together make `rate` calls per second, in
-    /// turns.
+    /// Returns the schedule of one of `of` callers, which take turns and together make `rate` calls
+    /// per second.
     pub(super) fn share(time: Range<Instant>, rate: u32, which: u32, of: u32) -> Self {
         let apart = Duration::from_secs(1) / rate;
         Self { due: time.start + apart * which, every: apart * of, end: time.end }
     }
 
     /// Waits until the next call is due and returns its start time. If the previous call took too
-    /// long, this is the time at which the call was due. Returns `None` at the end.
+    /// long, returns the time at which the next call was due. Returns `None` at the end of the
+    /// schedule.
     pub(super) async fn next(&mut self) -> Option<Instant> {
         let due = self.due;
         self.due += self.every;

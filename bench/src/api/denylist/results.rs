@@ -11,8 +11,9 @@ use super::pace::Taken;
 use super::redis_benchmark::Commands;
 use crate::statistics::{cell, median, quantile};
 
-/// The goals: the maximum of the 99th and of the 99.9th percentile in milliseconds, and of the
-/// ratio of the 99th percentile to that of redis-benchmark.
+/// The goals: the maximum 99th percentile and the maximum 99.9th percentile of the look-ups, in
+/// milliseconds; and the maximum ratio of the 99th percentile of the look-ups to the 99th
+/// percentile of redis-benchmark.
 const P99_UNDER: f64 = 1.0;
 const P999_UNDER: f64 = 5.0;
 const RATIO_AT_MOST: f64 = 2.0;
@@ -68,7 +69,7 @@ pub struct Traffic {
 pub struct Round {
     /// Results of redis-benchmark before and after the traffic.
     pub redis: [Commands; 2],
-    /// The traffic between them.
+    /// The traffic between these two measurements.
     pub traffic: Traffic,
 }
 
@@ -85,7 +86,7 @@ pub struct Results {
 struct Line {
     name: &'static str,
     latencies: fn(&Traffic) -> &Latencies,
-    /// Whether it is a look-up, which is compared with redis-benchmark.
+    /// Whether the row shows look-ups, which are compared with redis-benchmark.
     looks_up: bool,
 }
 

@@ -31,7 +31,8 @@ pub struct Results {
 }
 
 impl Measured {
-    /// Returns `None` if there were no requests.
+    /// Calculates the measurement from `count` requests, the processor time `busy`, and the elapsed
+    /// time. Returns `None` if there were no requests.
     pub(super) fn of(
         (side, endpoint): (Side, Endpoint),
         count: u64,
@@ -72,8 +73,8 @@ impl Results {
         )
     }
 
-    /// Returns the median of the per-round ratios, because a temporary slowdown of the machine
-    /// affects both programs.
+    /// Returns the median of the ratios within each round. A temporary slowdown of the machine
+    /// affects both programs in the same round, so it hardly changes the ratio.
     #[must_use]
     pub fn ratio(&self, endpoint: Endpoint, value: impl Fn(&Measured) -> f64) -> Option<f64> {
         let of = |side| {

@@ -25,15 +25,16 @@ pub enum Carrier {
 /// The reason for which a credential is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Its session does not exist.
+    /// The session of the credential does not exist.
     Unknown,
-    /// Its session has expired.
+    /// The session of the credential has expired.
     Expired,
-    /// Its session was revoked.
+    /// The session of the credential was revoked.
     Revoked,
-    /// It is genuine, but its hash is not the stored one.
+    /// The credential is genuine, but its hash is not the stored hash.
     WrongSecret,
-    /// auth-api did not issue it. This may be visible, because it reveals nothing about a session.
+    /// auth-api did not issue the credential. The response time may reveal this reason, because the
+    /// reason says nothing about a session.
     Forged,
 }
 
@@ -96,7 +97,8 @@ impl Reason {
         self != Self::Forged
     }
 
-    /// Returns the statement that creates this reason for the sessions `$1`.
+    /// Returns the statement that changes the sessions `$1`, so that their credentials are rejected
+    /// for this reason. Returns `None` if no statement is needed.
     fn sql(self, carrier: Carrier) -> Option<&'static str> {
         match (self, carrier) {
             (Self::Unknown, _) => Some("DELETE FROM sessions WHERE id = ANY($1)"),

@@ -1,5 +1,5 @@
-//! The results, a table for each kind of credential, and whether the response time reveals the
-//! reason.
+//! The results: a table for each kind of credential, and whether the response time reveals the
+//! reason for the rejection.
 
 use std::fmt;
 
@@ -54,8 +54,8 @@ impl Refused {
         Self { carrier, lines: took.into_iter().filter_map(line).collect() }
     }
 
-    /// Returns the two reasons whose medians differ most among those that must not be
-    /// distinguishable, the difference of their medians, and the larger noise of the two.
+    /// Among the reasons that must not be distinguishable, returns the two reasons whose medians
+    /// differ most, the difference between these medians, and the larger noise of the two reasons.
     #[must_use]
     pub fn furthest(&self) -> Option<(Reason, Reason, f64, f64)> {
         let secret = || self.lines.iter().filter(|line| line.reason.is_secret());

@@ -1,5 +1,5 @@
-//! Sends the requests: each reason equally often, in random order, one at a time over one
-//! connection.
+//! Sends the requests, one at a time over one connection. The reasons for rejection are in random
+//! order, and each reason occurs equally often.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ use crate::api::client::{Connection, Request};
 /// Response times of the rejections, in microseconds.
 pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 
-/// The warm-up is this fraction of the tries (one tenth), for connections, statements and buffers.
+/// The number of tries divided by the number of requests in the warm-up of connections, statements
+/// and buffers.
 const WARM_UP: usize = 10;
 
 /// Sends `tries` requests for each reason. The runtime uses only this thread, so that no other

@@ -1,6 +1,6 @@
-//! The history of a round: every committed transaction in commit order with the row versions that
-//! it wrote, the rows that writers updated or locked, and the rows that reapers deleted with the
-//! snapshot of the deleting statement.
+//! The history of a round: every committed transaction, in commit order, with the row versions that
+//! it wrote; the rows that writers updated or locked; and the rows that reapers deleted, each with
+//! the snapshot of the statement that deleted it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -61,7 +61,7 @@ pub(crate) struct Delete {
     pub(crate) xid: u64,
     pub(crate) run: i32,
     pub(crate) pid: i32,
-    /// When it was deleted, in seconds since 1970.
+    /// When the row was deleted, in seconds since 1970.
     pub(crate) at: f64,
     pub(crate) relation: u32,
     /// The table and its ancestors in the partition hierarchy.
@@ -98,8 +98,8 @@ impl Snapshot {
         Some(Self { least, next, running: running.collect::<Option<_>>()? })
     }
 
-    /// Returns the snapshot without the changes of its own transaction, which the list of running
-    /// transactions does not contain.
+    /// Returns the snapshot without the changes of its own transaction: adds that transaction to
+    /// the list of running transactions, which does not contain it.
     fn before(mut self, own: u64) -> Self {
         self.running.push(own);
         self
@@ -200,14 +200,14 @@ impl History {
         }
     }
 
-    /// Returns the row as it is visible in a snapshot, together with the changes of the transaction
-    /// `beside`.
+    /// Returns the version of the row that is visible if the changes of the transaction `beside`
+    /// are visible in addition to the snapshot.
     pub(crate) fn row(&self, uid: i64, snapshot: &Snapshot, beside: Option<u64>) -> Option<Row> {
         latest(self.rows.get(&uid)?, snapshot, beside)
     }
 
-    /// Returns whether an account has an open order that is visible in a snapshot, together with
-    /// the changes of the transaction `beside`.
+    /// Returns whether an account has a visible open order if the changes of the transaction
+    /// `beside` are visible in addition to the snapshot.
     pub(crate) fn has_open_order(
         &self,
         account: i64,

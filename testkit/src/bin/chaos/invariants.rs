@@ -122,7 +122,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (a): the table is the one that the run holds the lock on, or a partition of that table.
+    /// (a): the row was in the table on which the run held the lock, or in a partition of that
+    /// table.
     fn located(&mut self, reaper: &Reaper, delete: &Delete, uid: i64) {
         let named = |oid: &u32| {
             if reaper.table == "app.t_p0" {
@@ -239,8 +240,9 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Returns why `member` prevents the deletion of `deleted`, as visible in a snapshot together
-    /// with the changes of the transaction `beside`.
+    /// Returns why `member` prevents the deletion of `deleted` if the changes of the transaction
+    /// `beside` are visible in addition to the snapshot. Returns `None` if `member` does not
+    /// prevent it.
     #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
     fn stays(
         &self,
@@ -266,7 +268,8 @@ impl<'a> Judge<'a> {
         ordered.then(|| "has an open order".to_owned())
     }
 
-    /// (d): the deletes of a server process from a table do not enclose deletes of another run.
+    /// (d): no run deletes from a table between two deletes from that table by one server process
+    /// of another run.
     fn alone(&mut self) {
         let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
         for delete in &self.history.deletes {
@@ -310,8 +313,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): the report of a run matches what it deleted. A run that lost its connection may have
-    /// missed its last chunk.
+    /// (d): the report of a run matches the rows that the run deleted. A run that lost its
+    /// connection may have missed its last chunk.
     fn reports(&mut self) {
         for run in self.runs {
             let Some(targets) = run.report["targets"].as_array() else { continue };

@@ -81,7 +81,7 @@ const SETTINGS: [(&str, &str); 3] =
 async fn main() -> ExitCode {
     let options = Options::parse();
     let mut totals = Totals::default();
-    // Dropping the future stops its servers and programs.
+    // Dropping the future stops the servers and programs that it has started.
     let checked = tokio::select! {
         checked = check(&options, &mut totals) => Some(checked),
         _ = tokio::signal::ctrl_c() => None,

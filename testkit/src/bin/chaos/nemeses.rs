@@ -119,8 +119,8 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// For half of the values of `part`, waits until the reaper has deleted rows in its current
-    /// run. Otherwise, waits for this fraction of half a second.
+    /// If `part` is at least 0.5, waits until the reaper has deleted rows in its current run. If it
+    /// is less than 0.5, waits for this fraction of half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
@@ -172,7 +172,7 @@ impl Scene<'_> {
     }
 
     /// Replaces the target with another table that has its own rows, while a reaper is deleting
-    /// from the first.
+    /// from the original table.
     async fn swap(&mut self, how: Nemesis, place: usize, rng: &mut Rng) -> Result {
         let client = connect(&self.writers.url).await?;
         let many = i64::from(self.plan.rows / 2);
@@ -220,8 +220,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Replaces the table of orders with another one that contains the existing orders, and open
-    /// orders for rows that are about to be deleted.
+    /// Replaces the table of orders with another table, which contains the existing orders and also
+    /// open orders for rows that are about to be deleted.
     async fn swap_orders(&mut self, place: usize) -> Result {
         const MORE: i64 = 40;
         let client = connect(&self.writers.url).await?;
@@ -237,7 +237,7 @@ impl Scene<'_> {
         self.swap_beside(&client, "orders", place, &open).await
     }
 
-    /// Replaces the table of children with another one that contains the same children.
+    /// Replaces the table of children with another table that contains the same children.
     async fn swap_child(&mut self, place: usize) -> Result {
         let client = connect(&self.writers.url).await?;
         self.plan.tables.child(&client, &format!("app.child_new{place}")).await?;
@@ -267,8 +267,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Detaches the last partition while a reaper is deleting, and attaches it again when that run
-    /// has ended. If `elsewhere`, the partition belongs to another table in the meantime.
+    /// Detaches the last partition while a reaper run is deleting rows, and attaches it again when
+    /// that run has ended. If `elsewhere`, the partition belongs to another table in the meantime.
     async fn detach(&mut self, concurrently: bool, elsewhere: bool) -> Result {
         let client = connect(&self.writers.url).await?;
         self.at_work(&self.slots[0], 1.0).await?;

@@ -32,9 +32,9 @@ pub(crate) struct Tables {
     pub(crate) key: bool,
     /// Whether the due columns are `bigint`, in milliseconds.
     pub(crate) millis: bool,
-    /// How `app.orders` references `app.t`. `None` without the table.
+    /// How `app.orders` references `app.t`. `None` if there is no `app.orders`.
     pub(crate) orders: Option<Reference>,
-    /// How `app.child` references `app.t`. `None` without the table.
+    /// How `app.child` references `app.t`. `None` if there is no `app.child`.
     pub(crate) child: Option<Reference>,
     /// Whether there is a `BEFORE DELETE FOR EACH ROW` trigger. It makes the reaper lock rows
     /// before it deletes them.
@@ -47,7 +47,7 @@ pub(crate) enum Reference {
     Cascade,
     /// A foreign key that does not cascade.
     NoAction,
-    /// No foreign key: writers lock the row themselves.
+    /// There is no foreign key: writers lock the referenced row themselves.
     Locked,
 }
 
@@ -186,7 +186,7 @@ impl Plan {
             }
         }
         // A large group is checked again for each chunk, and a slow `where` is evaluated for each
-        // of its rows.
+        // row of the group.
         let quick = |reaper: &Reaper| !reaper.open_orders_stay && reaper.chunk >= 200;
         let large_group =
             grouped && reapers.iter().any(|reaper| reaper.group) && reapers.iter().all(quick);
@@ -242,7 +242,8 @@ impl fmt::Display for Plan {
 
 impl Reaper {
     fn draw(rng: &mut Rng, place: usize, tables: &Tables, grouped: bool) -> Self {
-        // The partition `app.t_p0` may have its own reaper in addition to those of the whole table.
+        // The partition `app.t_p0` may have its own reaper, in addition to the reapers of the whole
+        // table.
         let table = if tables.partitions > 0 && place > 0 && rng.bool() {
             "app.t_p0"
         } else if rng.bool() {
@@ -289,7 +290,7 @@ impl Reaper {
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
     }
 
-    /// Returns its reaper.toml.
+    /// Returns the reaper.toml of this reaper.
     pub(crate) fn config(&self, tables: &Tables) -> String {
         let unit = if tables.millis { ", unit = \"ms\"" } else { "" };
         let due: Vec<String> = self

@@ -2,8 +2,8 @@
 //!
 //! - (c) Every due row that is not locked is deleted within two runs, and the report contains the
 //!   number of remaining due rows.
-//! - (e) No lock and no server process of a reaper is left behind, and the row of every run is
-//!   complete.
+//! - (e) No lock and no server process of a reaper is left behind, and the row of every run in
+//!   `reaper_runs` is complete.
 
 use std::sync::Arc;
 
@@ -79,8 +79,8 @@ async fn now(client: &Client) -> Result<f64> {
         .try_get(0)?)
 }
 
-/// Returns the rows that a reaper should delete at a time, except those that cannot be deleted
-/// while the rows `held` are locked.
+/// Returns the rows that a reaper should delete at the time `at`, except the rows that cannot be
+/// deleted while the rows `held` are locked.
 async fn due(
     client: &Client,
     plan: &Plan,
@@ -128,7 +128,7 @@ pub(crate) async fn left_behind(client: &Client, found: &mut Vec<Violation>) -> 
              OR (finished_at IS NOT NULL AND (report->>'run_id' IS DISTINCT FROM id::text OR report->>'outcome' IS DISTINCT FROM outcome))"),
     ];
     for (code, sql) in what {
-        // The server notices the end of a client after a moment.
+        // The server detects only after a moment that a client has exited.
         let mut rows = client.query(sql, &[]).await?;
         for _ in 0..1_200 {
             if rows.is_empty() {

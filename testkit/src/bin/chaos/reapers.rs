@@ -47,12 +47,12 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) report: Value,
     pub(crate) stderr: String,
-    /// Whether no fault can have interrupted its connections.
+    /// `true` if no fault can have interrupted the connections of the run.
     pub(crate) undisturbed: bool,
     pub(crate) took: Duration,
 }
 
-/// A run that takes longer than this hangs.
+/// A run that takes longer than this counts as hung.
 const HANGS: Duration = Duration::from_mins(5);
 
 impl Shared {

@@ -1,5 +1,5 @@
 //! Writers execute the transactions of an application. Each transaction inserts a row into
-//! `chaos.ops` with the rows that it has updated or locked.
+//! `chaos.ops` that lists the rows that the transaction has updated or locked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -102,7 +102,7 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
         }
         20..=23 => {
             // Inserts a live sibling without locking an existing row. No other transaction can see
-            // it before the commit.
+            // the sibling before the commit.
             let sibling = pick(on, shared, from, false).await?;
             let grp = sibling.and_then(|(_, grp)| grp);
             on.execute(insert, &[&number(), &grp, if live { &ahead } else { &due }]).await?;
@@ -155,7 +155,7 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
             }
             on.execute("INSERT INTO app.orders VALUES ($1, $2, true)", &[&number(), &uid]).await?;
             if reference != Reference::Locked {
-                // The foreign key has locked the row.
+                // The check of the foreign key has locked the row.
                 touched.push(uid);
             }
             log(on, "order", &touched).await?;
@@ -192,11 +192,12 @@ fn position(shared: &Shared, from: f64) -> i64 {
     (from * shared.next.load(Ordering::Relaxed) as f64) as i64
 }
 
-/// The maximum number of rows by which the rows that writers pick are ahead of the reapers.
+/// The maximum distance, in rows, between the reapers and the rows ahead of them that writers pick.
 const REACH: f64 = 150.0;
 
-/// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably one that
-/// a reaper is about to reach: shortly after the last deleted row, in index or heap order.
+/// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably a row
+/// that a reaper is about to reach. Such a row comes shortly after the last deleted row, in index
+/// or heap order.
 async fn pick(
     on: &Transaction<'_>,
     shared: &Shared,

@@ -39,7 +39,7 @@ impl Api {
         self.post_silently(path, body).await
     }
 
-    /// Sends a POST request like `post`, without printing it.
+    /// Sends a POST request like `post`, but does not print it.
     async fn post_silently(&self, path: &str, body: Value) -> Result<Answer> {
         self.send(Method::POST, path, |request| request.json(&body)).await
     }
