@@ -10,7 +10,8 @@ pub use crate::connect_error::ConnectError;
 use crate::error_text::chain;
 use crate::tls::{TlsStream, tls};
 
-/// The connection parameters of a database, and the settings and time limits of its connections.
+/// The parameters for connecting to a database, and the settings and time limits of each
+/// connection.
 #[derive(Clone)]
 pub struct ConnectOptions {
     config: Config,
@@ -31,9 +32,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {
     /// Parses `url`, in libpq's URL or key-value form. `sslmode` has libpq's meaning: `disable`
-    /// does not encrypt, `prefer` and `require` encrypt but do not verify the certificate (`prefer`
-    /// only if the server supports TLS), and `verify-full` verifies the certificate against the
-    /// system's root certificates.
+    /// does not encrypt; `prefer` encrypts if the server supports TLS; `require` always encrypts;
+    /// and `verify-full` also verifies the certificate against the system's root certificates.
+    /// `prefer` and `require` do not verify the certificate.
     ///
     /// An `application_name` in the URL takes precedence over the argument.
     pub fn new(url: &str, application_name: &str) -> Result<Self, ConnectError> {
@@ -71,7 +72,7 @@ impl ConnectOptions {
     /// [`settings`](Self::settings).
     pub async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
         // The driver applies the time limit to the TCP connection to each host, but not to the TLS
-        // handshake. The handshake may take the rest of the total.
+        // handshake. The handshake may take the rest of the total time for all hosts.
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let deadline = each * u32::try_from(hosts).unwrap_or(1);
@@ -81,7 +82,8 @@ impl ConnectOptions {
             .map_err(|e| ConnectError::Connect(chain(&e)))
     }
 
-    /// Returns the settings as one batch, to be sent once the connection is polled.
+    /// Returns the settings as one batch of statements. Send the batch after a task has started to
+    /// poll the connection.
     #[must_use]
     pub fn settings(&self) -> &str {
         &self.settings
@@ -93,9 +95,10 @@ impl ConnectOptions {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
 
-    /// Opens a connection like [`connect`](Self::connect), and also returns a handle of the task
-    /// that drives it. Aborting the task closes the connection immediately, and all queries on it
-    /// fail. Callers use the handle to abandon a query if the server does not respond.
+    /// Opens a connection like [`connect`](Self::connect), and also returns a handle to the task
+    /// that drives the connection. Aborting the task closes the connection immediately, and all
+    /// queries on the connection fail. Callers use the handle to abandon a query if the server does
+    /// not respond.
     pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {

@@ -1,8 +1,8 @@
-//! The errors of connecting.
+//! The errors that can occur when a connection is configured or opened.
 
 /// The reason why a connection could not be configured or opened. The message contains all causes.
-/// `tokio_postgres::Error` does not print them: for an invalid certificate, it prints only "error
-/// performing TLS handshake".
+/// `tokio_postgres::Error` does not print the causes: for an invalid certificate, it prints only
+/// "error performing TLS handshake".
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not usable. Contains the reason.

@@ -1,9 +1,10 @@
-//! Formats errors on one line, with all causes and without values of rows.
+//! Formats errors on one line, with all causes and without values from rows.
 
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Formats an error and all its causes on one line. Values of rows in errors of the server are
-/// omitted, and control characters are escaped, because the text is written to logs and terminals.
+/// Formats an error and all its causes on one line. Server errors may contain values from rows.
+/// These values are omitted, and control characters are escaped, because the text is written to
+/// logs and terminals.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = escaped(&error.to_string());
@@ -19,9 +20,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Formats an error of the server. DETAIL, CONTEXT and HINT, which quote rows, are replaced by the
-/// table, the constraint and the SQLSTATE. The messages of data exceptions (class 22) are replaced,
-/// too, because they quote the value that could not be read.
+/// Formats a server error. DETAIL, CONTEXT and HINT, which quote rows, are replaced by the table,
+/// the constraint and the SQLSTATE. The messages of data exceptions (class 22) are replaced, too,
+/// because these messages quote the value that caused the error.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
     let (code, message) = (error.code(), error.message());

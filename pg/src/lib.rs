@@ -2,9 +2,9 @@
 //!
 //! - [`connect`] parses the URL, and opens connections with time limits and an application name.
 //!   [`tls`] verifies certificates.
-//! - [`error_text`] formats errors without values of rows.
+//! - [`error_text`] formats errors without values from rows.
 //! - [`owners`] finds the roles whose objects may run with the privileges of the current role, and
-//!   [`trusted_tables`] finds the tables that a program may write to by name.
+//!   [`trusted_tables`] looks up tables by name and checks whether a program may write to them.
 //! - [`migration_lock`] prevents two processes from applying migrations at the same time.
 
 pub mod connect;

@@ -1,7 +1,7 @@
-//! The lock that a process holds while it applies migrations, and the errors of that step. The
-//! migrations of auth-api and of session-reaper share the lock and the table of versions, so that
-//! both sets can be applied to one database in any order and by any number of processes at the same
-//! time.
+//! The lock that a process holds while it applies migrations, and the reasons why migrations were
+//! not applied. The migrations of auth-api and of session-reaper share the lock and the versions
+//! table, so that both sets can be applied to one database in any order and by any number of
+//! processes at the same time.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub enum MigrateError {
     /// concurrently: such a migration may leave an invalid index, which the next attempt reports.
     #[error("migrations: {0}")]
     Failed(String),
-    /// An untrusted role owns the table that contains the versions, or a trigger on that table.
+    /// An untrusted role owns the versions table or a trigger on the versions table.
     #[error(
         "no migration was applied: {0}; drop the table if it is not needed, or change its owner to a trusted role"
     )]
@@ -50,19 +50,20 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// waits for the lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// "SRmg": key of the advisory lock of migrations. Diesel takes no lock of its own, so without this
-/// lock, two concurrent migrations would conflict.
+/// The key of the advisory lock for migrations: the letters `SRmg`. Diesel takes no lock of its
+/// own, so without this lock, two concurrent migrations would conflict.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
-/// The lock of migrations, held until this value is dropped. The lock has a connection of its own,
-/// so a migration that changes or closes its connection does not release the lock.
+/// The migration lock, held until this value is dropped. The lock has a connection of its own, so a
+/// migration that changes or closes its connection does not release the lock.
 #[must_use]
 pub struct MigrationLock {
     _client: Client,
 }
 
 impl MigrationLock {
-    /// Waits for the lock, and verifies that the table of versions is trusted.
+    /// Waits for the lock, and verifies that no untrusted role owns the versions table or a trigger
+    /// on it.
     pub async fn acquire(connect: &ConnectOptions) -> Result<Self, MigrateError> {
         let client = connect.connect().await?;
         tokio::time::timeout(LOCK_TIMEOUT, wait(&client))
@@ -83,9 +84,9 @@ async fn wait(client: &Client) -> Result<(), MigrateError> {
     }
 }
 
-/// Returns an error if the table of versions is untrusted. A trigger on the table would run with
-/// the privileges of the role that applies migrations. That role often has more privileges than any
-/// other role of the application.
+/// Returns an error if an untrusted role owns the versions table or a trigger on it. A trigger on
+/// the table would run with the privileges of the role that applies migrations. That role often has
+/// more privileges than any other role of the application.
 async fn refuse_foreign(client: &Client) -> Result<(), MigrateError> {
     let created =
         format!("SELECT pg_catalog.format('%I.%I', pg_catalog.current_schema(), '{VERSIONS}')");

@@ -2,15 +2,15 @@
 //! write to their tables.
 //!
 //! A function, a view, a trigger or a policy runs with the privileges of the role that uses it.
-//! Objects of another role must not run as the reaper, unless that role already has the reaper's
-//! privileges or could obtain them.
+//! Objects of another role must not run with the privileges of the reaper, unless the other role
+//! already has these privileges or could obtain them.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// Builds a query for the oids of the trusted roles: superusers, the owner of the database, the
-/// current role, the roles that it is a member of, and the roles in `also`, an expression of type
-/// `oid[]`.
+/// current role, the roles of which the current role is a member, and the roles in `also`, an
+/// expression of type `oid[]`.
 ///
 /// `pg_has_role` treats a superuser as a member of every role. Therefore, if the current role is a
 /// superuser, its memberships are ignored.
@@ -32,8 +32,9 @@ pub fn trusted(also: &str) -> String {
 /// The unquoted name of a table, and its schema if one was given.
 pub type Named = (Option<String>, String);
 
-/// Reads the trusted roles, including the owners of `targets`, because the triggers of a target run
-/// as the reaper anyway. The tables `targets` are looked up on the search path of the connection.
+/// Reads the trusted roles. These include the owners of `targets`, because the triggers of a target
+/// run with the reaper's privileges in any case. The tables `targets` are looked up on the search
+/// path of the connection.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
     // This query does not fail if the role may not use a schema.
     let owners = "ARRAY (

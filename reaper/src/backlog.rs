@@ -23,11 +23,11 @@ const SMALL_CAP: i64 = 10_000;
 pub(crate) struct Backlog {
     /// One count per reason.
     pub(crate) rows: Vec<u64>,
-    /// A cap was reached, and more rows are due.
+    /// `true` if a cap was reached and more rows are due.
     pub(crate) capped: bool,
-    /// Some rows could not be counted.
+    /// `true` if some rows could not be counted.
     pub(crate) unknown: bool,
-    /// The rows that each pass would read, table by table.
+    /// The number of rows that each pass would read, table by table.
     pub(crate) seen: Vec<RowCount>,
     /// The oldest time in the due column of each reason, in seconds since 1970. `None` if no row is
     /// due.
@@ -51,9 +51,9 @@ impl Backlog {
         total
     }
 
-    /// Returns when the oldest due row became due for any reason: its time plus the retention, in
-    /// seconds since 1970. The result is at least 1, even for a time such as `-infinity`, because 0
-    /// stands for "none" in the metrics.
+    /// Returns when the oldest due row became due for any reason: the time in the due column plus
+    /// the retention, in seconds since 1970. The result is at least 1, even for a time such as
+    /// `-infinity`, because 0 stands for "none" in the metrics.
     pub(crate) fn oldest_due(&self, target: &Target) -> Option<f64> {
         let due_since = |(oldest, reason): (&Option<f64>, &Reason)| {
             oldest.map(|time| time + reason.keep.as_secs_f64())
@@ -151,12 +151,12 @@ async fn count_pass(
     cap: i64,
 ) -> Result<Due, Error> {
     let all = KeyRange::default();
-    // Reads one row more than the cap, because exactly as many rows as the cap are not "more".
+    // Reads one row more than the cap, to detect whether there are more rows than the cap.
     let look_at = cap + 1;
     let pass = pass.written();
     let query = pass.count(&all, &look_at);
     let counted = auxiliary.of_target(&query).await?.and_then(|row| row.counted());
-    // The statement always returns a row. If it does not, nothing is known.
+    // The statement always returns a row. If it does not, the counts are unknown.
     let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {

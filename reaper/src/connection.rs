@@ -46,8 +46,9 @@ const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'rea
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
 /// Makes the server check, while it executes a statement, whether the client is still connected.
-/// Without this setting, a statement of a killed reaper ran to its end (the remaining 2.8 s of a 3
-/// s statement) and was committed. With this setting, the statement was rolled back after 0.2 s.
+/// Without this setting, a statement of a killed reaper ran to completion (for the remaining 2.8 s
+/// of a 3 s statement) and was committed. With this setting, the statement was rolled back after
+/// 0.2 s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
 /// The connections of a run.
@@ -59,9 +60,10 @@ pub(crate) struct Connections {
     /// When the server was started. A different value after a reconnect means a restart or a
     /// failover. Deleted rows may then exist again.
     pub(crate) server: String,
-    /// Whether a pooler is between session-reaper and the server: both connections use the same
-    /// server process, or a connection changes its server process. If so, no settings are changed,
-    /// because they would remain in effect for other clients.
+    /// Whether a pooler is between session-reaper and the server. There is a pooler if both
+    /// connections use the same server process, or if a connection switches to another server
+    /// process. If so, no settings are changed, because they would remain in effect for other
+    /// clients.
     pub(crate) pooled: bool,
 }
 
@@ -111,8 +113,8 @@ pub(crate) struct Done {
     pub(crate) writers: Option<Writers>,
 }
 
-/// If at least this many statements are prepared, all of them are discarded between two tables.
-/// Each one uses about 50 kB in the server process.
+/// If at least this many statements are prepared, all of them are discarded before the next table
+/// is processed. Each one uses about 50 kB in the server process.
 const PREPARED: usize = 100;
 
 /// The number of times that the round trip is measured.
@@ -170,8 +172,8 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
     client.batch_execute(&common(bounds)).await?;
     client.batch_execute(LOCK_CONNECTION_SETTINGS).await?;
     if let Err(error) = client.batch_execute(END_IDLE).await {
-        // The setting does not exist before PostgreSQL 14. The preflight checks report such a
-        // server.
+        // The setting does not exist before PostgreSQL 14. The preflight checks report a server
+        // with an earlier version.
         if error.code() != Some(&SqlState::UNDEFINED_OBJECT) {
             return Err(error);
         }
@@ -293,13 +295,13 @@ impl LockConnection {
         Ok(Done { worked, locked: locked?, writers })
     }
 
-    /// Returns the row of a statement that always returns exactly one.
+    /// Returns the row of a statement that always returns exactly one row.
     pub(crate) async fn one(&mut self, query: &Query<'_>) -> Result<Row, Error> {
         let statement = self.prepare(&query.text).await?;
         self.deadline.with(1, self.client.query_one(&statement, &query.params)).await
     }
 
-    /// Returns the row of a statement that returns at most one.
+    /// Returns the row of a statement that returns at most one row.
     pub(crate) async fn at_most_one(&mut self, query: &Query<'_>) -> Result<Option<Row>, Error> {
         let statement = self.prepare(&query.text).await?;
         self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
@@ -323,10 +325,10 @@ impl LockConnection {
     }
 }
 
-/// Returns the pid of the server process, its current time, and the start time of the server. The
-/// query is the first statement on a connection, and the search path is arbitrary, so all names are
-/// qualified. The query uses the simple protocol, because a pooler may route a statement that was
-/// prepared in the extended protocol to another server process.
+/// Returns the pid of the server process, the current time of the server, and the time when the
+/// server was started. This query is the first statement on a connection, where any search path may
+/// be in effect, so all names are qualified. The query uses the simple protocol, because a pooler
+/// may route a statement that was prepared in the extended protocol to another server process.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
     const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,

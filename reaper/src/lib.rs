@@ -28,8 +28,8 @@
 //!
 //! Read [`run`] first, and then [`pass`].
 //!
-//! - A run has two connections ([`connection`]): the lock connection holds the advisory locks
-//!   ([`run::lock`]) and deletes rows: if this connection is lost, the locks are released and no
+//! - A run has two connections ([`connection`]). The lock connection holds the advisory locks
+//!   ([`run::lock`]) and deletes rows. If this connection is lost, the locks are released and no
 //!   more rows are deleted. The auxiliary connection reads the catalog, counts rows and writes the
 //!   history ([`run::run_record`]).
 //! - [`target::catalog`] finds the tables of a target, [`target::condition`] resolves `where`,

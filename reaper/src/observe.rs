@@ -68,14 +68,14 @@ pub trait Observer: Debug + Send + Sync {
     /// An attempt at a chunk of `target` has ended without a commit.
     fn chunk_failed(&self, target: &str, outcome: ChunkOutcome) {}
 
-    /// A chunk of `target` was committed `elapsed` after its start. The next one has at most
+    /// A chunk of `target` was committed `elapsed` after its start. The next chunk has at most
     /// `next_rows` rows.
     fn chunk_done(&self, target: &str, elapsed: Duration, next_rows: u32) {}
 
     /// Rows of `target` were deleted for `reason`.
     fn rows_deleted(&self, target: &str, reason: &str, rows: u64) {}
 
-    /// Rows that reference deleted rows of `target` were deleted from its `children`.
+    /// Rows that reference deleted rows of `target` were deleted from the target's `children`.
     fn children_deleted(&self, target: &str, rows: u64) {}
 
     /// Due rows were skipped because they were locked.
@@ -107,7 +107,7 @@ pub trait Observer: Debug + Send + Sync {
     /// The run tried to acquire the lock of a target.
     fn lock_attempted(&self, result: LockAttempt) {}
 
-    /// The run acquired the lock of `target`, or no longer holds it.
+    /// The run acquired the lock of `target` (`held` is `true`), or no longer holds it (`false`).
     fn lock_held(&self, target: &str, held: bool) {}
 
     /// A run has ended, with any outcome.

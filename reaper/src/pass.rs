@@ -40,9 +40,9 @@ use crate::stop_reason::StopReason;
 use crate::target::Order;
 use crate::time::milliseconds;
 
-/// The maximum number of key ranges with locked rows that are remembered separately. Above it, the
-/// last range is extended instead: memory use does not grow with the backlog, but the retry
-/// examines more rows than necessary.
+/// The maximum number of key ranges with locked rows that are remembered separately. If there are
+/// more, the last remembered range is extended instead. Memory use therefore does not grow with the
+/// backlog, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
 /// `ROW_TRIES` is the number of attempts to delete a single row whose deletion waits for a lock.
@@ -59,11 +59,11 @@ pub(crate) struct Tally {
     /// The number of rows deleted from the target's children.
     pub(crate) children: u64,
     pub(crate) chunks: u64,
-    /// The total duration of all chunks, and that of the longest one, as in the metrics.
+    /// The total duration of all chunks, and the duration of the longest chunk, as in the metrics.
     pub(crate) chunk_time: Duration,
     pub(crate) longest_chunk: Duration,
     pub(crate) skipped_locked: u64,
-    /// Due rows that were still locked or not deleted at the retry.
+    /// The number of due rows that were still locked, or were not deleted, at the retry.
     pub(crate) left: u64,
     /// Whether due rows may be left that the pass did not examine. If so, the remaining rows must
     /// be counted.
@@ -93,8 +93,8 @@ impl Tally {
 pub(crate) struct LockStrategy {
     /// Whether locked rows are skipped: from the start, or after a chunk reached the lock timeout.
     pub(crate) skips_locked: bool,
-    /// Whether a trigger or a rule may keep rows. If so, the absence of locks does not prove that
-    /// all rows were deleted.
+    /// Whether a trigger or a rule may prevent the deletion of rows. If so, the absence of locks
+    /// does not prove that all rows were deleted.
     pub(crate) trigger: bool,
     /// The other writers after the last chunk.
     pub(crate) writers: Option<Writers>,
@@ -114,19 +114,20 @@ pub(crate) struct Pass<'p, 'w> {
     /// Whether the pass may continue in heap order if too many rows have the same due time.
     pub(crate) may_shift: bool,
     pub(crate) limits: PaceLimits,
-    /// The size of a chunk: in rows, and in heap order in blocks.
+    /// The size of a chunk: in rows in index order, and in blocks in heap order.
     pub(crate) pace: Pace,
-    /// The largest number of rows in a chunk of blocks.
+    /// The maximum number of rows in a chunk whose size is counted in blocks.
     pub(crate) most: Most,
     pub(crate) worker: &'p mut Worker<'w>,
     pub(crate) tally: Tally,
-    /// Blocks that the server reads to find the first row in index order; `None` if that was not
-    /// measured.
+    /// The number of blocks that the server reads to find the first row in index order; `None` if
+    /// it was not measured.
     pub(crate) blocks_to_first_row: Option<u64>,
     pub(crate) locks: LockStrategy,
-    /// The statements before and after those of each chunk.
+    /// The statements that are executed before and after the statements of each chunk.
     pub(crate) around: Around,
-    /// Groups with a locked row. The pass does not try to lock these groups again.
+    /// Groups in which another session has locked a row. The pass does not try to lock these groups
+    /// again.
     pub(crate) refused: Refused,
     /// The search for a row whose deletion is rejected.
     pub(crate) rejected: Rejected,
@@ -197,13 +198,13 @@ pub(crate) struct Chunk {
 
 /// How a pass continues after a chunk.
 pub(crate) enum Next {
-    /// After this cursor.
+    /// It continues after this cursor.
     After(Cursor),
-    /// With more rows of the same key range.
+    /// It continues with more rows of the same key range.
     Same,
-    /// Not at all: nothing is left to examine.
+    /// It ends, because nothing is left to examine.
     End,
-    /// From the beginning, in heap order.
+    /// It starts again from the beginning, in heap order.
     Shift,
 }
 
@@ -303,8 +304,8 @@ impl Pass<'_, '_> {
             if matches!(tried, Err(DbError::Timeout(Bound::Lock)))
                 && self.lock_wait() == LockWait::Wait
             {
-                // Only the short wait for a locked row has ended, and not the configured timeout.
-                // Retry immediately and skip locked rows.
+                // The short wait for a locked row has timed out, but the configured timeout was not
+                // reached. Retry immediately and skip locked rows.
                 tracing::debug!(
                     event = "skip_locked_started",
                     target_table = self.target,
@@ -366,8 +367,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Halves the size of the next chunk. If the chunk is a single block, halves its maximum number
-    /// of rows.
+    /// Halves the size of the next chunk. If the chunk is a single block, halves the maximum number
+    /// of rows in the chunk.
     fn halve(&mut self) {
         if self.blocks.is_some() && self.pace.size() <= 1 {
             self.most.halve();
@@ -376,7 +377,7 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Whether the chunk size cannot be reduced further.
+    /// Returns `true` if the chunk size cannot be reduced further.
     fn smallest(&self) -> bool {
         self.pace.size() <= 1 && (self.blocks.is_none() || self.most.rows() <= 1)
     }

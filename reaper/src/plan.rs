@@ -20,8 +20,8 @@ use crate::run::target_run::TargetRun;
 use crate::sql::{KeyRange, LockWait, PassSql};
 use crate::time::{self, as_f64, milliseconds};
 
-/// The time per row that is assumed without a history: the highest measured value, including the
-/// cascade.
+/// The time per row that is assumed if there is no history: the highest measured value, including
+/// the time for cascades.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
 /// The minimum number of rows that a run must have deleted from a target for its duration to be a
@@ -89,7 +89,8 @@ pub struct PlannedReason {
 }
 
 impl PlannedTarget {
-    /// Returns the number of rows that would be deleted, as far as they were counted.
+    /// Returns the number of rows that would be deleted. Rows that were not counted are not
+    /// included.
     #[must_use]
     pub fn due_rows(&self) -> u64 {
         self.due.iter().map(|reason| reason.rows).sum()
@@ -245,9 +246,9 @@ async fn due(
     due
 }
 
-/// Returns the statement that finds the end of the first chunk, and the one that would delete the
-/// chunk. The latter contains the process ID of this connection, so it deletes nothing if it is
-/// pasted into another one.
+/// Returns the statement that finds the end of the first chunk, and the statement that would delete
+/// the chunk. The delete statement contains the process ID of this connection, so it deletes
+/// nothing if it is executed on another connection.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,

@@ -8,11 +8,10 @@
 //! - [`condition`]: the `where` of a target, and the owners of the objects in it.
 //! - [`table`], [`indexes`], [`references`]: checks of the catalog entries of one table.
 //! - [`ancient`]: times that usually mean "never".
-//! - [`pass`]: whether there is an index for a pass, and its statements; [`plans`]: the plans of
-//!   these statements.
+//! - [`pass`]: the index and the statements of one pass; [`plans`]: the plans of these statements.
 //!
-//! The checks read only the catalog and, if there is an index for it, the two rows in the index
-//! where a chunk would begin and end. They change nothing, and take no lock that blocks other
+//! The checks read only the catalog and, if there is an index for a pass, the two rows in the index
+//! where a chunk would begin and end. The checks change nothing, and take no lock that blocks other
 //! sessions.
 
 mod ancient;
@@ -44,9 +43,9 @@ use crate::target::catalog::Leaf;
 use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
-/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. As between
-/// chunks, the wait is long enough for a lock that is held for a few seconds, such as the lock of a
-/// migration.
+/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. Like the wait
+/// between the attempts at a chunk, this wait is long enough for a lock that is held for a few
+/// seconds, such as the lock of a migration.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -60,7 +59,7 @@ pub(crate) struct Subject<'a> {
     /// The oid of the named table.
     pub(crate) oid: u32,
     pub(crate) condition: Option<&'a ResolvedCondition>,
-    /// The tables that contain its rows, each with one pass per reason.
+    /// The tables that contain the rows of the target, each with one pass per reason.
     pub(crate) leaves: &'a [(Leaf, Vec<PassSql>)],
     /// The highest number of rows in a chunk.
     pub(crate) chunk: u32,

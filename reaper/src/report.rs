@@ -1,5 +1,5 @@
-//! The results of a run and of its targets, and how the outcome of a run follows from those of its
-//! targets. [`run_report`] is the report itself.
+//! The results of a run and of its targets, and how the outcome of a run follows from the outcomes
+//! of its targets. [`run_report`] is the report itself.
 
 pub(crate) mod partial_report;
 pub(crate) mod progress;
@@ -102,7 +102,7 @@ impl TargetReport {
     }
 }
 
-/// Derives the outcome of a run from those of its targets. See [`RunReport`] for the rules.
+/// Derives the outcome of a run from the outcomes of its targets. See [`RunReport`] for the rules.
 pub(crate) fn conclude(targets: &[&TargetReport]) -> (Outcome, String) {
     let of =
         |outcome: Outcome| targets.iter().copied().filter(move |target| target.outcome == outcome);

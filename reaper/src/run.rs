@@ -154,8 +154,9 @@ impl Sweep {
         let began = Instant::now();
         let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
             self.open().await?;
-        // Through a transaction pooler, nothing is deleted, so no proof is needed. The queries of
-        // the proof could also reach a server process with a different `search_path`.
+        // Through a transaction pooler, nothing is deleted, so it does not matter whether the
+        // database is auth-api's. The queries of the check could also reach a server process with a
+        // different `search_path`.
         let proof = if pooled { None } else { self.prove(&lock_connection).await? };
         self.remembered.watermarks.are_of(&server);
         let new = NewRun {
@@ -427,7 +428,7 @@ impl Sweep {
 }
 
 /// Ends the remaining targets for the reason that ended one target. Returns `Err` if the run itself
-/// cannot continue; the targets after the first one are then reported as not begun.
+/// cannot continue; of the remaining targets, all but the first are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {

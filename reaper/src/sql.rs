@@ -8,8 +8,8 @@
 //! time belong to one key range.
 //!
 //! A target's *filter* and *group* are conditions on a row that was found by its position. They
-//! never determine where a key range begins or ends, so a pass examines each row that they keep
-//! only once, and continues after that row.
+//! never determine where a key range begins or ends, so a pass examines each row only once, even if
+//! these conditions keep the row, and continues after that row.
 //!
 //! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due`, the unqualified
 //! name in `ORDER BY` would refer to the converted text. **Every table is read with `ONLY`**,
@@ -54,8 +54,8 @@ pub(crate) struct KeyRange {
     pub(crate) high: Option<Cursor>,
 }
 
-/// The statements of one pass over a table, in the order of one of its due columns or of its
-/// blocks.
+/// The statements of one pass over a table, in the order of a due column or of the blocks of the
+/// table.
 #[derive(Clone, Debug)]
 pub(crate) struct PassSql {
     pub(crate) oid: u32,
@@ -89,11 +89,11 @@ pub(crate) struct PassSql {
 pub(crate) enum LockWait {
     /// Skips locked rows.
     SkipLocked,
-    /// Waits for locked rows, up to `lock_timeout`, after which the statement fails. Used while no
-    /// locked row has been met, because it takes half the time.
+    /// Waits for locked rows, up to `lock_timeout`, after which the statement fails. Used until the
+    /// pass encounters a locked row, because deleting without locking first takes half the time.
     Wait,
-    /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target whose rows depend on
-    /// the contents of other rows.
+    /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target in which other rows
+    /// determine whether a row may be deleted.
     Locked,
     /// Does not check for locked rows, because the table itself is locked.
     TableLocked,
@@ -168,8 +168,9 @@ impl PassSql {
         query
     }
 
-    /// Whether a key range may have any number of rows, so that the statement limits how many are
-    /// deleted: in heap order, and if rows with the same due time are indistinguishable.
+    /// Returns `true` if a key range may have any number of rows, so that the statement limits how
+    /// many are deleted. This is the case in heap order, and if rows with the same due time are
+    /// indistinguishable.
     pub(crate) fn is_limited(&self) -> bool {
         self.order == Order::Heap || self.key.is_empty()
     }
@@ -257,9 +258,9 @@ impl PassSql {
 }
 
 impl Only {
-    /// Returns the filter on `t`. Because it is inside a CASE, the planner cannot use it for an
-    /// index or a join: it is evaluated row by row, and the position in the index alone determines
-    /// what is read.
+    /// Returns the filter on `t`. Because the filter is inside a CASE, the planner cannot use it
+    /// for an index scan or a join. The filter is evaluated row by row, and the position in the
+    /// index alone determines what is read.
     fn filter(&self) -> Option<String> {
         let filter = self.filter.as_ref().map(ResolvedCondition::sql);
         filter.map(|filter| format!("CASE WHEN (\n{filter}\n) THEN true ELSE false END"))
@@ -313,7 +314,7 @@ impl Child {
         match equals {
             Some(equals) if equals.is_built_in() => format!("{child}.{name} {equals} {value}"),
             Some(equals) => format!("{child}.{name}::{cast} {equals} {value}::{cast}"),
-            // The catalog lookup rejects such a child.
+            // The catalog lookup rejects a child whose column has no equality operator.
             None => "false".to_owned(),
         }
     }

@@ -98,9 +98,9 @@ pub struct Target {
     pub children: Vec<(TableName, Ident)>,
     /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
-    /// The scan order; `None` if each pass chooses it.
+    /// The scan order; `None` if each pass chooses its own scan order.
     pub order: Option<Order>,
-    /// The maximum number of rows in a chunk; `None` for the maximum of the run.
+    /// The maximum number of rows in a chunk; `None` if the maximum of the run applies.
     pub chunk: Option<u32>,
     /// Whether the configuration confirms that the first run may delete nearly the whole table.
     pub confirmed: bool,

@@ -216,7 +216,7 @@ impl Throttle {
     }
 }
 
-/// An unknown state throttles (fail closed). A lost connection is an error instead.
+/// An unknown state also makes the run wait (fail closed). A lost connection is an error instead.
 fn unknown_state(
     cause: ThrottleCause,
     what: &str,
@@ -247,9 +247,9 @@ async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<S
     Ok(row.and_then(|row| row.text(0).map(str::to_owned)))
 }
 
-/// Evaluates the result of a `THROTTLE_QUERY`. With no row, NULL, false, 0, a negative number or an
-/// empty text, the run continues. Any other value is a reason to wait, and a text is the reason
-/// itself.
+/// Evaluates the result of a `THROTTLE_QUERY`. If the query returns no row, NULL, false, 0, a
+/// negative number or an empty text, the run continues. Any other value is a reason to wait; a text
+/// describes the reason.
 fn judge_answer(answer: Option<&str>) -> Option<ThrottleReason> {
     let answer = answer.map(str::trim)?;
     if matches!(answer, "" | "f" | "false")

@@ -45,11 +45,12 @@ pub struct ReasonBacklog {
     pub rows: u64,
     /// Whether the cap was reached and more rows are due.
     pub capped: bool,
-    /// When the oldest due row became due; `None` if that is not known per reason.
+    /// When the oldest due row became due. `None` if no row is due, or if the rows were counted by
+    /// a run, which reports this time only for all reasons together.
     pub oldest_due: Option<DateTime<Utc>>,
 }
 
-/// A count of a backlog during a run, as [`crate::Observer::backlog_counted`] receives it.
+/// The backlog as counted during a run. [`crate::Observer::backlog_counted`] receives these values.
 #[derive(Clone, Debug)]
 pub struct BacklogSample {
     /// Rows by reason.
@@ -109,9 +110,9 @@ impl BacklogSnapshot {
 }
 
 impl Sweep {
-    /// Counts the due rows of every target by scanning the indexes, up to a cap that takes a few
-    /// milliseconds to reach. A target that a run would skip is not counted: without an index, the
-    /// count would read the whole table, and without a privilege, it would fail.
+    /// Counts the due rows of every target by scanning the indexes, up to a cap. Counting up to the
+    /// cap takes a few milliseconds. A target that a run would skip is not counted: without an
+    /// index, the count would read the whole table, and without a privilege, it would fail.
     pub async fn backlog_snapshots(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
         let proof = self.prove(&lock_connection).await?;

@@ -29,7 +29,7 @@ pub(crate) struct AuxiliaryConnection {
     pub(crate) deadline: Deadline,
     /// The reaper's own tables.
     pub(crate) own: Arc<OwnTables>,
-    /// The roles whose objects may run as the reaper.
+    /// The roles whose objects may run with the privileges of the reaper.
     trusted: Arc<[u32]>,
     /// The search path that is configured for the role.
     path: Arc<str>,
@@ -78,8 +78,7 @@ impl AuxiliaryConnection {
             .await
     }
 
-    /// Opens a new auxiliary connection. Used when the first one was lost and the end of the run
-    /// remains to be recorded.
+    /// Opens a new auxiliary connection after the first one was lost, to record the end of the run.
     pub(crate) async fn reopen(
         &self,
         connect: &ConnectOptions,
@@ -121,7 +120,8 @@ impl AuxiliaryConnection {
         self.deadline.with(1, self.client.query_opt(text, params)).await
     }
 
-    /// Returns the roles whose objects may run as the reaper, as a constant of the type `oid[]`.
+    /// Returns the roles whose objects may run with the privileges of the reaper, as a constant of
+    /// the type `oid[]`.
     pub(crate) fn trusted(&self) -> String {
         let oids = self.trusted.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         format!("'{{{oids}}}'::pg_catalog.oid[]")

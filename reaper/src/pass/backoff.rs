@@ -8,9 +8,9 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 /// The number of retries of a chunk that fails because of a lock or a conflict.
 pub(crate) const CHUNK_TRIES: usize = 12;
 
-/// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. This is longer
-/// than most locks on the table, such as the lock of a migration, which is held for a few seconds.
-/// If a lock is held for longer, the target fails, and the next run tries again.
+/// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. Most locks on a
+/// table, such as the lock of a migration, are held for only a few seconds. If a lock is held for
+/// longer, the target fails, and the next run tries again.
 pub(crate) fn of_a_chunk() -> impl Iterator<Item = Duration> + Send {
     exponential(Duration::from_millis(50), Duration::from_secs(1), CHUNK_TRIES)
 }

@@ -12,17 +12,18 @@ pub(crate) struct Blocks {
     end: u64,
     /// Due rows per block, as a moving average.
     density: f64,
-    /// Rows per block, due or not, by the statistics. `None` without statistics.
+    /// The number of rows per block, due or not, according to the statistics. `None` if the table
+    /// has no statistics.
     rows: Option<f64>,
-    /// The highest number of due rows per block of any key range.
+    /// The highest number of due rows per block in any key range so far.
     densest: f64,
 }
 
 /// A margin for key ranges that are denser than the average.
 const HEADROOM: f64 = 1.25;
 
-/// The weight of the newest key range in the density, if it has fewer due rows than the ranges
-/// before it.
+/// The weight of the newest key range in the moving average, if the density of this range is lower
+/// than the average.
 const NEWEST: f64 = 0.3;
 
 impl Blocks {

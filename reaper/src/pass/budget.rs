@@ -58,7 +58,7 @@ impl Budget {
         })
     }
 
-    /// Returns `size`, or the number of rows that may still be deleted if that is less.
+    /// Returns `size` or the number of rows that may still be deleted, whichever is less.
     pub(crate) fn at_most(&self, size: u32) -> u32 {
         let left = self.limits.rows.map_or(u64::MAX, |bound| bound.saturating_sub(self.deleted));
         size.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)

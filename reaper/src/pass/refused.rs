@@ -7,8 +7,8 @@ use crate::sql::query::Text;
 /// costs little time and has no other effect.
 const REMEMBERED: usize = 1_000;
 
-/// Groups, identified by their value in PostgreSQL's text format. The values are neither logged nor
-/// reported.
+/// Groups. Each group is identified by the value of the group column, in PostgreSQL's text format.
+/// The values are neither logged nor reported.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     groups: Vec<String>,

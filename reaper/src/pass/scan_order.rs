@@ -1,8 +1,9 @@
 //! Chooses the scan order of a pass: index order or heap order.
 //!
 //! In index order, a pass reads only due rows. If the due rows are spread over the whole table,
-//! however, each row is in another block, and the same blocks are read again and again. Measured
-//! with 600,000 due rows of 1.2 million, in thousands of rows per second:
+//! however, each row is in another block, and the same blocks are read again and again. The table
+//! shows the measured speeds, in thousands of rows per second, for a table of 1.2 million rows, of
+//! which 600,000 were due:
 //!
 //! | due rows | index order | heap order | index order, no row locks | heap order, no row locks |
 //! |---|---|---|---|---|
@@ -22,7 +23,7 @@ use crate::time::as_f64;
 /// distinguish these rows, or each chunk must sort them.
 pub(crate) const CROWD: u32 = 10_000;
 
-/// If fewer rows are due, the scan order has no noticeable effect.
+/// If fewer rows than this are due, the scan order has no noticeable effect.
 const MANY: f64 = 50_000.0;
 
 /// If at least this share of the table is due, heap order is faster even if due rows are clustered.
@@ -32,8 +33,8 @@ const LARGE_SHARE: f64 = 0.3;
 /// The correlation between index order and heap order at or above which rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
-/// If a table has fewer dead rows, the dead entries of its index fill too few blocks to be worth
-/// measuring.
+/// If a table has fewer dead rows than this, the dead entries of its index fill too few blocks to
+/// be worth measuring.
 const MANY_DEAD: i64 = 20_000;
 
 /// The statistics for a pass, from the catalog and the planner.
@@ -45,7 +46,8 @@ pub(crate) struct TableStatistics {
     rows: f64,
     /// The planner's estimate of the number of due rows.
     estimated: f64,
-    /// The correlation between the order of the due column and that of the heap, from -1 to 1.
+    /// The correlation between index order and heap order, from -1 to 1. `None` if there are no
+    /// statistics for the due column.
     correlation: Option<f64>,
     /// The share of the rows that have the most common due time.
     commonest: f64,
@@ -55,8 +57,8 @@ pub(crate) struct TableStatistics {
     pub(crate) trigger: bool,
     /// The number of dead rows that no vacuum has processed, as counted by the server.
     dead: i64,
-    /// Whether the index does not distinguish rows with the same due time, so that they must be
-    /// sorted.
+    /// `true` if the index does not distinguish rows with the same due time, so that these rows
+    /// must be sorted.
     pub(crate) ties: bool,
 }
 
@@ -168,16 +170,16 @@ pub(crate) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
 /// Returns the number of index and table blocks that the server reads to find the first row of a
 /// pass in index order.
 ///
-/// The statistics do not contain this number: they count dead rows, but not whether a vacuum has
-/// removed the index entries of these rows, nor where the entries are. So the probe is executed
-/// once under EXPLAIN ANALYZE, which counts blocks exactly. The count does not depend on the speed
-/// of the machine.
+/// The statistics do not contain this number: they include the number of dead rows, but they do not
+/// show whether a vacuum has removed the index entries of these rows, or where the entries are. So
+/// the probe is executed once under EXPLAIN ANALYZE, which counts blocks exactly. The count does
+/// not depend on the speed of the machine.
 pub(crate) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
     let pass = pass.ordered(Order::Index).written();
     let probe = pass.probe(&KeyRange::default(), &0).text;
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, FORMAT JSON) {probe}");
     let plan: Value = client.query_one(&explain, &[]).await?.try_get(0)?;
-    // The counts of the topmost node include those of its child nodes.
+    // The counts of the topmost node include the counts of all nodes below it.
     let blocks = |kind: &str| plan[0]["Plan"][kind].as_u64().unwrap_or(0);
     Ok(blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"))
 }

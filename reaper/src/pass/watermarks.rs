@@ -58,7 +58,7 @@ struct Reached {
 }
 
 impl Watermarks {
-    /// Returns the due time at which a pass may begin.
+    /// Returns the due time at which a pass may begin. Returns `None` if the pass has no watermark.
     pub(crate) fn from(&self, key: &Key, now: Instant) -> Option<Text> {
         let reached = &mut self.marks().reached;
         if reached.get(key).is_some_and(|reached| reached.until <= now) {
@@ -69,7 +69,7 @@ impl Watermarks {
 
     /// Records that a pass examined everything before `cutoff` and left no due row. `blocks` is the
     /// number of blocks that the server read to find the first row from the start of the index;
-    /// `None` if that was not measured, for example because the pass began at a watermark.
+    /// `None` if the number was not measured, for example because the pass began at a watermark.
     pub(crate) fn has_reached(&self, key: &Key, cutoff: &Text, blocks: Option<u64>, now: Instant) {
         let reached = &mut self.marks().reached;
         match blocks {

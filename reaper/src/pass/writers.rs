@@ -3,10 +3,10 @@
 //! active, no row was skipped as locked, and skipped rows need not be counted.
 //!
 //! Transaction IDs are assigned in sequence, but a snapshot covers only the IDs up to the last
-//! completed transaction: a transaction with a higher ID may be active without being visible in it.
-//! Each check therefore first assigns an ID to a transaction of its own and ends that transaction.
-//! The snapshot that follows covers all transactions with lower IDs. If the IDs of two checks are
-//! consecutive, no other transaction with an ID began in between.
+//! completed transaction: a transaction with a higher ID may be active without being visible in the
+//! snapshot. Each check therefore first assigns an ID to a transaction of its own and ends that
+//! transaction. The snapshot that follows covers all transactions with lower IDs. If the IDs of two
+//! checks are consecutive, no other transaction with an ID began in between.
 
 use tokio_postgres::Row;
 
@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 pub(crate) struct Writers {
     /// The transaction ID of the check.
     number: u64,
-    /// Whether no transaction with a lower ID was still active.
+    /// `true` if all transactions with a lower ID had ended.
     none: bool,
 }
 
@@ -38,8 +38,8 @@ impl Writers {
         number.parse().map_or(Self { number: 0, none: false }, |number| Self { number, none })
     }
 
-    /// Whether no other transaction with an ID was active between the checks `then` and `self`.
-    /// `wrote` is whether a transaction of the reaper got an ID in between.
+    /// Returns `true` if no other transaction with an ID was active between the checks `then` and
+    /// `self`. `wrote` is `true` if a transaction of the reaper got an ID between the two checks.
     pub(crate) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
         then.none && self.number == then.number + 1 + u64::from(wrote)
     }

@@ -10,10 +10,10 @@ use crate::connection::db_error::DbError;
 use crate::target::Ancient;
 
 impl Walk<'_> {
-    /// Reads the first entry of the index. The target is unsafe if its time is before the year 2000
-    /// and the configuration does not define what such a time means.
+    /// Reads the first entry of the index. The target is unsafe if the time in this entry is before
+    /// the year 2000 and the configuration does not define what such a time means.
     ///
-    /// If the statement times out, there is no finding. That is safe, because every statement of
+    /// If the statement times out, there is no finding. This is safe, because every statement of
     /// such a target excludes times before the year 2000.
     pub(super) async fn ancient(
         &self,

@@ -91,8 +91,8 @@ pub(super) async fn back_to_itself(
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }
 
-/// Returns the finding for a cascade from the tables `from` to the tables of other targets, which
-/// keep rows by `where` or `group`.
+/// Returns the finding for a cascade from the tables `from` to tables of other targets that keep
+/// rows because of `where` or `group`.
 pub(crate) async fn to_other_targets(
     auxiliary: &AuxiliaryConnection,
     from: &[u32],
@@ -102,7 +102,7 @@ pub(crate) async fn to_other_targets(
     let finding = Finding::new(
         Code::CascadeNotDue,
         format!(
-            "{cascade} also deletes rows that another target of that table keeps by its `where` or `group`"
+            "{cascade} also deletes rows that another target keeps because of its `where` or `group`"
         ),
         "use `where` to exclude the rows that are still referred to, or change the foreign key to NO ACTION",
     );

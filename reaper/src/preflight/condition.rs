@@ -8,8 +8,8 @@ use crate::target::condition::ResolvedCondition;
 
 use crate::target::name::{Ident, TableName};
 
-/// Returns the privileges that this role lacks to read relations (`$1`) and their columns (`$2`,
-/// each of the relation in `$3`).
+/// Returns the privileges that this role lacks to read the relations `$1` and the columns `$2`.
+/// `$3` contains the relation of each column.
 const UNREADABLE: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, current_user::pg_catalog.text,
         pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),

@@ -96,7 +96,7 @@ impl Code {
     }
 
     /// Returns whether `--force-unsafe` overrides the finding. A finding can be overridden if the
-    /// run would work, even if slowly, but not if it cannot work or cannot take its locks.
+    /// run would work, even if slowly, but not if the run cannot work or cannot acquire its locks.
     #[must_use]
     pub fn may_be_forced(self) -> bool {
         matches!(
@@ -136,7 +136,7 @@ pub struct Finding {
     pub what: String,
     /// The statement to run, or another remedy.
     pub remedy: Option<String>,
-    /// The table that a cascade deletes rows from, although a target keeps them.
+    /// The table from which a cascade deletes rows, although a target keeps these rows.
     #[serde(skip)]
     pub cascades_to: Option<String>,
 }

@@ -28,8 +28,8 @@ pub struct FirstRun {
 /// still review so few rows.
 const FEW_ROWS: f64 = 1_000.0;
 
-/// The fraction of a table that a later run may delete without confirmation, and the number of due
-/// rows below which it may delete all of them.
+/// The fraction of a table that a later run may delete without confirmation. If fewer than
+/// [`MANY_ROWS`] rows are due, a later run may delete all due rows.
 const MAX_FRACTION: f64 = 0.98;
 pub(crate) const MANY_ROWS: f64 = 10_000.0;
 

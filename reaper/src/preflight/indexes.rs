@@ -45,7 +45,7 @@ impl Index {
         self.columns.first().and_then(Option::as_deref) == Some(column.as_str())
     }
 
-    /// Returns whether a pass could scan the index, if its predicate allows it.
+    /// Returns whether a pass could scan the index, if the predicate of the index allows that.
     pub(super) fn could_serve(&self, column: &Ident) -> bool {
         self.leads_with(column) && self.valid && self.method == "btree" && self.plain
     }

@@ -28,8 +28,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Returns whether an index without a predicate serves the pass. For such an index, the planner
-    /// need not prove anything.
+    /// Returns whether an index without a predicate serves the pass. The planner need not prove
+    /// that such an index contains all due rows.
     pub(super) fn has_whole_index(&self) -> bool {
         let column = &self.pass.due.column.name;
         self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())

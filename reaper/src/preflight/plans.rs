@@ -1,5 +1,5 @@
-//! Checks the plans of the statements that a run uses: none of them may read a large table without
-//! a bound.
+//! Checks the plans of the statements that a run uses. A statement must not read a large table
+//! without a bound.
 //!
 //! EXPLAIN plans a statement without executing it, and with the settings that a run uses. On a
 //! small table, any plan is acceptable, so only a table that the planner estimates to be large
@@ -136,11 +136,11 @@ pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
-    /// The indexes that a pass may scan. Empty if another finding already reports that there is
-    /// none. `None` in heap order.
+    /// The indexes that a pass may scan. Empty if another finding already reports that there is no
+    /// such index. `None` if the statement scans the table in heap order.
     pub(super) along: Option<&'a [String]>,
     /// If the index does not contain the key, all rows with the same time are sorted, first by this
-    /// column.
+    /// column. `None` if no such sort is needed.
     pub(super) sorts_by: Option<&'a Ident>,
 }
 

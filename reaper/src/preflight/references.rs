@@ -1,4 +1,4 @@
-//! Checks the foreign keys that refer to the table, and to the tables that they cascade to.
+//! Checks the foreign keys that refer to the table or to a table that is reached through cascades.
 
 use tokio_postgres::Error;
 
@@ -11,8 +11,9 @@ use crate::target::name::{Ident, TableName};
 /// Returns every foreign key that a delete follows, once. For a partitioned table on either side,
 /// only the foreign key of the whole table is returned.
 ///
-/// An index is suitable if its first columns are those of the foreign key, in any order (or some of
-/// them, if the index is unique), and it contains all rows whose columns are not null.
+/// An index is suitable if it meets two conditions. The first columns of the index are the columns
+/// of the foreign key, in any order; if the index is unique, some of these columns are sufficient.
+/// And the index contains all rows in which the columns of the foreign key are not null.
 const REFERENCES: &str = include_str!("references.sql");
 
 /// What the database does with rows that refer to a deleted row.

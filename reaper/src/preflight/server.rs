@@ -5,8 +5,8 @@ use tokio_postgres::Error;
 use super::finding::{Code, Finding};
 use crate::connection::auxiliary::AuxiliaryConnection;
 
-/// The oldest major version that session-reaper is tested with. It has all settings that
-/// session-reaper uses.
+/// The oldest major version of PostgreSQL with which session-reaper is tested. It has all settings
+/// that session-reaper uses.
 const OLDEST: i32 = 14;
 
 /// A transaction that has been open for longer than this is reported, because it prevents vacuum
@@ -82,7 +82,7 @@ pub(crate) async fn examine(auxiliary: &AuxiliaryConnection) -> Result<Vec<Findi
             format!("REVOKE CREATE ON SCHEMA {schema} FROM {roles}"),
         ));
     }
-    // On a replica, the transactions are those of the primary, or they do not matter.
+    // On a replica, each of these transactions either belongs to the primary or does not matter.
     if !server.replica {
         for row in auxiliary.rows(OLDEST_ONES, &[&OLD]).await? {
             let (what, remedy): (String, String) = (row.get(0), row.get(1));

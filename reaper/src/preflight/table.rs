@@ -13,8 +13,8 @@ use crate::target::name::{Ident, TableName};
 /// have fewer rows per page, so the size of a table is overestimated rather than underestimated.
 const ROWS_PER_PAGE: f32 = 60.0;
 
-/// Estimates the rows of a table like the planner does, by its density when it was last analyzed
-/// and its current size.
+/// Estimates the number of rows in a table as the planner does: from the density of the table when
+/// it was last analyzed, and from its current size.
 pub(crate) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u64 {
     #[allow(clippy::cast_precision_loss, reason = "an estimate")]
     let density =
@@ -29,8 +29,8 @@ pub(crate) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u6
     rows
 }
 
-/// Returns the catalog entries of tables. The query requires no privilege on the tables. `$1` are
-/// their oids, `$2` the due columns.
+/// Returns the catalog entries of tables. The query requires no privilege on the tables. `$1`
+/// contains the oids of the tables, and `$2` the due columns.
 const TABLE: &str = include_str!("table.sql");
 
 /// The system columns that every delete statement uses.
@@ -135,8 +135,8 @@ impl Table {
             .filter(|name| self.unreadable.iter().any(|column| column == name.as_str()))
     }
 
-    /// Returns the findings that follow from the table alone. `ours` is whether the table belongs
-    /// to session-reaper, which also writes to such a table.
+    /// Returns the findings that follow from the table alone. `ours` is `true` if the table belongs
+    /// to session-reaper, which also writes to its own tables.
     pub(super) fn judge(&self, ours: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let (table, role) = (self.name.quoted(), self.role.quoted());
@@ -204,7 +204,7 @@ impl Table {
             ));
         } else if !self.spare.is_empty() && !ours {
             let spare = self.spare.join(", ");
-            // If UPDATE on the table is revoked, the role needs UPDATE on a column.
+            // If UPDATE on the table is revoked, the role needs UPDATE on a column instead.
             let whole = self.spare.iter().any(|privilege| privilege == "UPDATE");
             let update = if whole {
                 format!("; GRANT {} ON {table} TO {role}", self.update())
@@ -220,9 +220,9 @@ impl Table {
         findings
     }
 
-    /// Returns the finding for a statement on this table and on `others` that the server rejected
-    /// with the error `message`, with the privileges to grant. `reads` are GRANT statements for the
-    /// relations that the condition reads.
+    /// Returns the finding for a statement that the server rejected with the error `message`. The
+    /// statement uses this table and `others`. The finding names the privileges to grant. `reads`
+    /// are GRANT statements for the relations that the condition reads.
     pub(super) fn privilege_missing(
         &self,
         others: &[Self],

@@ -1,5 +1,6 @@
--- Returns the tables $1, whose due columns are $2. {trusted} are the trusted roles, in addition to the owner of a table.
--- The policies are checked for each of the three commands that a delete with FOR UPDATE requires.
+-- Returns the tables $1, whose due columns are $2. {trusted} contains the trusted roles; the owner
+-- of a table is trusted as well. The policies are checked for each of the three commands that a
+-- delete with FOR UPDATE requires.
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.relpages,
     pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,
     CURRENT_USER::pg_catalog.text, pg_catalog.has_schema_privilege(n.oid, 'USAGE'),

@@ -1,5 +1,5 @@
-//! The progress of a run, for its consumers: the progress bar, the heartbeat of its row in the
-//! history, the status page and the watchdog.
+//! The progress of a run, for the progress bar, the heartbeat of the run's row in the history, the
+//! status page and the watchdog.
 
 use crate::store::runs::{Outcome, RunId, Trigger};
 use chrono::{DateTime, Utc};
@@ -22,16 +22,16 @@ pub struct Progress {
     pub due: u64,
     /// Whether more rows than `due` were due, because counting stopped at its cap.
     pub due_capped: bool,
-    /// The progress of each target that was begun, in this order.
+    /// The progress of each target that was begun, in the order in which the targets were begun.
     pub targets: Vec<TargetProgress>,
-    /// What the run waits for; `None` if it does not wait.
+    /// The throttle because of which the run waits; `None` if the run does not wait.
     pub waiting: Option<Waiting>,
 }
 
 /// Identifies the active run.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
-    /// The id of its row in `reaper_runs`.
+    /// The id of the run's row in `reaper_runs`.
     pub id: RunId,
     /// When the run began, by the database's clock.
     pub started_at: DateTime<Utc>,

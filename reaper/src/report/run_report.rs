@@ -1,7 +1,7 @@
 //! The report of a run: the object that `run --output json` prints, that is stored in
 //! `reaper_runs.report`, and that `status` and `plan` read.
 //!
-//! Reports of several versions stand beside each other in one table. Therefore, a field that is
+//! One table may contain reports that different versions have written. Therefore, a field that is
 //! missing gets its default, an unknown field is ignored, and an unknown outcome is
 //! [`ReportedOutcome::Other`].
 
@@ -21,7 +21,8 @@ use crate::store::runs::Outcome;
 ///
 /// # The outcome of a run
 ///
-/// 1. `interrupted` if a signal ended the work on a target. Only these targets are named in `why`.
+/// 1. `interrupted` if a signal ended the work on a target. Only the interrupted targets are named
+///    in `why`.
 /// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
 ///    connected through a transaction-pooling proxy), or if at least one target failed and none was
 ///    completed or partially processed. A target that another reaper has locked does not count as
@@ -47,15 +48,15 @@ pub struct RunReport {
     pub elapsed_ms: u64,
     /// The targets, in the order in which they were processed.
     pub targets: Vec<TargetReport>,
-    /// The number of rows of all targets that were due at the start of the run. Only while the run
-    /// is active.
+    /// The number of rows of all targets that were due at the start of the run. Present only while
+    /// the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<u64>,
-    /// Whether more than `due` rows were due, because counting stopped at its cap. Only while the
-    /// run is active.
+    /// Whether more than `due` rows were due, because counting stopped at its cap. Present only
+    /// while the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_capped: Option<bool>,
-    /// The throttle that the run waits for. Only while it waits.
+    /// The throttle because of which the run waits. Present only while the run waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<ReportedWait>,
 }
@@ -67,7 +68,8 @@ pub struct TargetReport {
     /// The name of the target.
     pub target: String,
     /// `success`, `partial` (a limit was reached with due rows left, or a throttle lasted too
-    /// long), `paused`, `skipped_lock`, `failed` or `interrupted`; `running` while it is processed.
+    /// long), `paused`, `skipped_lock`, `failed` or `interrupted`; `running` while the target is
+    /// being processed.
     pub outcome: ReportedOutcome,
     /// A description of the outcome. Never empty.
     pub why: String,
@@ -94,14 +96,14 @@ pub struct TargetReport {
     /// The elapsed time, in milliseconds. `None` while the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// The durations of its chunks. Omitted if there were none.
+    /// The durations of the target's chunks. Omitted if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_ms: Option<ChunkTimes>,
     /// The number of rows that were deleted from the target's `children`. Omitted for a target
     /// without children.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u64>,
-    /// The tables of the target whose outcome differs from its own. Omitted if there are none.
+    /// The tables whose outcome differs from the outcome of the target. Omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<TableDetail>,
     /// Tables from which ON DELETE CASCADE may have deleted rows that were not due: tables of this
@@ -137,7 +139,8 @@ pub struct ChunkTimes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportedWait {
-    /// The throttle cause: a value of [`crate::ThrottleCause`], or a word of another version.
+    /// The throttle cause: a value of [`crate::ThrottleCause`], or a value that another version
+    /// wrote.
     pub cause: String,
     /// A description with the measured values.
     pub why: String,
@@ -148,19 +151,19 @@ pub struct ReportedWait {
 /// The outcome of a run or of a target in a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ReportedOutcome {
-    /// It has not ended.
+    /// The run or the target has not ended.
     #[default]
     Running,
-    /// It has ended with this outcome.
+    /// The run or the target has ended with this outcome.
     Ended(Outcome),
-    /// A word of another version.
+    /// An outcome that another version wrote and this version does not know.
     Other(String),
 }
 
 impl ReportedOutcome {
     const RUNNING: &str = "running";
 
-    /// Returns the word in the report.
+    /// Returns the outcome as written in the report.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -170,7 +173,8 @@ impl ReportedOutcome {
         }
     }
 
-    /// Returns the outcome of a run that has ended; `None` for a word of another version.
+    /// Returns the outcome of a run or target that has ended. Returns `None` if it is still active,
+    /// or if another version wrote an outcome that this version does not know.
     #[must_use]
     pub fn ended(&self) -> Option<Outcome> {
         match self {
@@ -179,7 +183,7 @@ impl ReportedOutcome {
         }
     }
 
-    /// Reads the word in a report, or in `reaper_runs.outcome`.
+    /// Parses the outcome as stored in a report or in `reaper_runs.outcome`.
     #[must_use]
     pub fn of(word: &str) -> Self {
         match Outcome::from_str(word) {
@@ -275,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// Reports as released versions have written them.
+    /// Reports that released versions have written.
     const FIXTURES: [(&str, &str); 3] = [
         ("0.1.0, ended", include_str!("fixtures/0.1.0-ended.json")),
         ("0.1.0, running", include_str!("fixtures/0.1.0-running.json")),

@@ -146,8 +146,8 @@ fn keys(oids: &[u32]) -> Vec<i32> {
 }
 
 /// Terminates the server processes `pids`, if this role may do so, and waits until they no longer
-/// hold a lock on a table. They belong to lost connections of this run, and the server may not have
-/// detected the loss yet.
+/// hold a lock on a table. These processes belong to lost connections of this run, and the server
+/// may not have detected the loss yet.
 pub(crate) async fn wait_for_release(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const HOLDER: &str = "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l
         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) $1::int::pg_catalog.oid
@@ -174,9 +174,9 @@ pub(crate) async fn wait_for_release(client: &Client, pids: &[i32]) -> Result<()
     Ok(())
 }
 
-/// Releases all locks immediately, and not when the server detects the end of the connection, so
-/// that a run that starts right after this one can acquire them. For other reapers, the release is
-/// atomic, like the acquisition.
+/// Releases all locks immediately, so that a run that starts right after this one can acquire them.
+/// Otherwise, the locks would be held until the server detects the end of the connection. For other
+/// reapers, the release is atomic, like the acquisition.
 ///
 /// Also resets the settings of the connection, in case a pooler shares it with other clients.
 pub(crate) async fn release(client: &Client, held: bool) {

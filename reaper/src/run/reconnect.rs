@@ -11,9 +11,9 @@ use crate::run::{Sweep, take_locks};
 use crate::stop_reason::StopReason;
 use crate::target::catalog::NAMED;
 
-/// The maximum number of consecutive connections that may be lost without a deleted row. If the
-/// deletion of a row terminates the server process every time, the run must not retry the row
-/// forever.
+/// The maximum number of consecutive connections that may be lost if no row is deleted between the
+/// losses. If the deletion of a row terminates the server process every time, the run must not
+/// retry the row forever.
 const MAX_LOSSES: u32 = 2;
 
 impl Sweep {
@@ -78,7 +78,7 @@ impl Sweep {
 
 impl Worker<'_> {
     /// Records that the connection was lost. Returns the reason to abandon the target if more than
-    /// [`MAX_LOSSES`] consecutive connections were lost without a deleted row.
+    /// [`MAX_LOSSES`] consecutive connections were lost and no row was deleted between the losses.
     pub(crate) fn is_to_blame(&mut self, why: &str) -> Option<String> {
         self.consecutive_losses += 1;
         if self.consecutive_losses <= MAX_LOSSES {

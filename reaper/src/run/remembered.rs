@@ -13,7 +13,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Returns whether to log that the table of the history is missing. Returns `true` only once.
+    /// Returns whether to log that the history table is missing. Returns `true` only once.
     pub(crate) fn logs_missing_history(&self) -> bool {
         !self.missing_history_logged.swap(true, Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! The run's row in `reaper_runs`. The history is optional: if it cannot be kept, that is logged
-//! and the run continues.
+//! The run's row in `reaper_runs`. The history is optional: if the history cannot be written, the
+//! run logs the error and continues.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,15 +26,15 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 pub(crate) const END_TRIES: usize = 5;
 const BACKOFF: Duration = Duration::from_millis(200);
 
-/// A run that has its row, with the task that updates the row, and the lock that shows that the run
-/// is alive.
+/// The row of a run in the history, the task that updates the row, and the lock that shows that the
+/// run is alive.
 pub(crate) struct History {
     run: NewRun,
     own: Arc<OwnTables>,
     /// The connection that writes the row and holds the lock.
     client: watch::Sender<Arc<Client>>,
-    /// Whether a pooler is between session-reaper and the server. The lock is not taken then,
-    /// because another client would keep it.
+    /// Whether a pooler is between session-reaper and the server. If so, the lock is not taken,
+    /// because it would remain with another client.
     pooled: bool,
     remembered: Remembered,
     heartbeat: JoinHandle<()>,
@@ -44,7 +44,7 @@ impl History {
     /// The highest number of statements that [`History::begin`] and [`History::moved_to`] execute.
     pub(crate) const STATEMENTS: usize = 6;
 
-    /// Writes the row, if there is a table for it, and closes the rows of runs that were killed.
+    /// Writes the row if the history table exists, and closes the rows of runs that were killed.
     pub(crate) async fn begin(
         auxiliary: &AuxiliaryConnection,
         run: &NewRun,
@@ -138,7 +138,7 @@ async fn close_killed(client: &Client, own: &OwnTables) {
             return tracing::debug!(
                 event = "interrupted_runs_unknown",
                 error = chain(&error),
-                "interrupted runs not searched for"
+                "search for interrupted runs failed"
             );
         }
     };

@@ -1,4 +1,4 @@
-//! The tables of a target: their statements, and the passes over each of them.
+//! The tables of a target, the statements on these tables, and the passes over each table.
 
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ pub(crate) struct Table {
     pub(crate) name: TableName,
     /// The condition of `where`.
     pub(crate) condition: Option<ResolvedCondition>,
-    /// The tables that contain its rows, each with one pass per reason.
+    /// The tables that contain the rows of this table, each with one pass per reason.
     pub(crate) leaves: Vec<(Leaf, Vec<PassSql>)>,
 }
 
@@ -44,7 +44,7 @@ impl Table {
 }
 
 /// Takes the locks of a leaf and of the children, in addition to the lock on the target's table,
-/// which the run already holds. Returns `false` if another reaper holds one of them.
+/// which the run already holds. Returns `false` if another reaper holds one of these locks.
 pub(crate) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, StopReason> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);
@@ -120,7 +120,8 @@ fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>,
     }
 }
 
-/// Whether a partition no longer belongs to the target because it was dropped or detached.
+/// Returns `true` if a partition no longer belongs to the target because it was dropped or
+/// detached.
 pub(crate) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, StopReason> {
     const ATTACHED: &str = "
         SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits i

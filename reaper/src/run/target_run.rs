@@ -143,8 +143,7 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Skips the target if its table is not the one in the proof because the table was replaced in
-    /// the meantime.
+    /// Skips the target if the table with its name was replaced after `proof` was read.
     pub(crate) fn pass_proof(&mut self, proof: Option<&Proof>) {
         let Some((proof, oid)) = proof.zip(self.oid()) else { return };
         if !proof.covers(&self.target.table, oid) {
@@ -330,7 +329,7 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Skips the target if nearly all of its rows would be deleted although earlier runs deleted
-    /// less than half. `backlog` is the number of due rows.
+    /// less than half of the table. `backlog` is the number of due rows.
     pub(crate) async fn apply_every_run_guard(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -496,7 +495,7 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Returns the number of due rows after the work. If everything was examined and nothing was
-    /// left, the number is known. Otherwise the rows are counted, which requires scanning the dead
+    /// left, the number is 0. Otherwise, the rows are counted, which requires scanning the dead
     /// entries that the deletions left in the index.
     pub(crate) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);

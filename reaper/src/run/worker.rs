@@ -36,11 +36,11 @@ pub(crate) struct Worker<'a> {
     pub(crate) tables: Vec<u32>,
     /// The idle time that follows the last chunk. The run sleeps before the next chunk.
     pub(crate) rest: Duration,
-    /// Whether no other transaction was writing during the last chunk.
+    /// `true` if no other transaction was writing during the last chunk.
     pub(crate) alone: bool,
     /// The process IDs of lost connections, whose server processes may still hold locks.
     pub(crate) gone: Vec<i32>,
-    /// The number of consecutive connections that were lost without a deleted row.
+    /// The number of consecutive connections that were lost with no row deleted between the losses.
     pub(crate) consecutive_losses: u32,
 }
 

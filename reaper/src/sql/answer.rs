@@ -7,11 +7,11 @@ use crate::sql::query::Text;
 
 /// The result of [`super::PassSql::count`].
 pub(crate) struct Counted {
-    /// Rows that are due, may be deleted, and are not due in an earlier pass.
+    /// The number of rows that are due, may be deleted, and are not due in an earlier pass.
     pub(crate) fresh: u64,
-    /// Rows that are due and may be deleted.
+    /// The number of rows that are due and may be deleted.
     pub(crate) all: u64,
-    /// Rows that were examined.
+    /// The number of rows that were examined.
     pub(crate) seen: u64,
     /// The oldest due time of the rows in `all`, in seconds since 1970.
     pub(crate) oldest: Option<f64>,

@@ -45,8 +45,8 @@ impl PassSql {
         query
     }
 
-    /// Finds the oldest time before the year 2000, as text. Returns at most one row. Returns `None`
-    /// if the target treats such times like any other.
+    /// Returns the query for the oldest time before the year 2000, as text, in at most one row.
+    /// Returns `None` if the target treats such times like any other time.
     pub(crate) fn ancient(&self) -> Option<Query<'_>> {
         let floor = self.due.floor.as_ref()?;
         let mut query = Query::new(self.values);
@@ -59,8 +59,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// Finds the newest due time of the rows that may be deleted, among the last `*cap` due rows,
-    /// in seconds since 1970. Returns one row, which contains NULL if there is no such row.
+    /// Finds the newest due time, in seconds since 1970, of those among the last `*cap` due rows
+    /// that may be deleted. Returns one row, which contains NULL if there is no such row.
     pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.condition(&mut query);
@@ -118,7 +118,7 @@ impl PassSql {
 
 impl Only {
     /// Returns a query for `results`, which are aggregates over `columns` of the rows `t` in `from`
-    /// and over the column `free`, which is whether a row is `wanted` and may be deleted.
+    /// and over the column `free`, which is `true` if a row is `wanted` and may be deleted.
     ///
     /// The query decides only once for each group whether its rows may be deleted, no matter how
     /// many rows of the group were found. If it decided for each row, the number of lookups would

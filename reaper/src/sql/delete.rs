@@ -1,12 +1,12 @@
 //! The statements that lock and delete rows.
 //!
 //! Whether a row may be deleted depends either on its own contents, or also on the contents of
-//! other rows: those of its group, and those that a subquery in `where` reads. In the first case,
-//! one statement locks the row, evaluates the condition again on its current version, and deletes
-//! it. In the second case, this is not sufficient: after locking a row, PostgreSQL re-evaluates the
-//! condition with the new version of *this* row only, and any other row that was just changed still
-//! counts as it was when the statement began. Such a chunk therefore takes two statements in one
-//! transaction:
+//! other rows: the rows of its group, and the rows that a subquery in `where` reads. In the first
+//! case, one statement locks the row, evaluates the condition again on its current version, and
+//! deletes it. In the second case, this is not sufficient: after locking a row, PostgreSQL
+//! re-evaluates the condition with the new version of *this* row only. For any other row that was
+//! just changed, PostgreSQL still uses the version from the beginning of the statement. Such a
+//! chunk therefore takes two statements in one transaction:
 //!
 //! 1. [`PassSql::lock`] locks the rows that appear to be deletable and all other rows of their
 //!    groups, and skips locked rows.
@@ -27,9 +27,9 @@ use crate::sql::operator::{EQ, GT, LE, LT, NE};
 use crate::sql::query::{Query, Text};
 use crate::target::Order;
 
-/// The maximum number of rows that are locked for their groups in one chunk. A group with more rows
-/// is decided under a table lock instead, because each row lock is written to the WAL: the locks of
-/// one family of 300,000 rows took 32.5 MB.
+/// The maximum number of rows that are locked for their groups in one chunk. If a group has more
+/// rows, the whole table is locked instead, because each row lock is written to the WAL: the locks
+/// of one family of 300,000 rows took 32.5 MB.
 const GROUP_LOCK_ROWS: i64 = 10_000;
 
 /// The condition that this transaction has locked `t`.
@@ -46,8 +46,8 @@ impl PassSql {
     /// these rows are then stable until the statement ends, and no second index lookup is
     /// necessary. [`LockWait::Wait`] deletes without locking first and waits for locked rows; the
     /// condition is evaluated again on the current version of such a row. [`LockWait::Locked`] is
-    /// used after [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large
-    /// for it.
+    /// used after [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large to
+    /// be locked row by row.
     ///
     /// The statement raises an error in any server process other than `*pid`, which holds the lock.
     /// So nothing is deleted if a pooler has switched to another server process.
@@ -110,8 +110,8 @@ impl PassSql {
         }
     }
 
-    /// Deletes the children first, at most `most` of each table. If fewer were found, so that none
-    /// is left, the parents are deleted, too.
+    /// Deletes the children first, at most `most` of each table. If fewer than `most` rows were
+    /// found in each table, so that no child is left, the parents are deleted, too.
     ///
     /// The statement waits for locked children, as the parent's own cascade or foreign key check
     /// would. Because of the lock, the lateral subquery is also executed as an index lookup on the
@@ -239,8 +239,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// Returns the additional conditions for deleting `t`: a CTE that decides about groups, and the
-    /// condition itself.
+    /// Returns the additional conditions for deleting `t`: a CTE that finds the groups that may be
+    /// deleted, and the condition itself.
     fn decided<'a>(
         &'a self,
         due: &str,
@@ -252,8 +252,8 @@ impl PassSql {
         let locked = match lock_wait {
             LockWait::TableLocked => None,
             LockWait::Locked => Some(LOCKED_BY_US),
-            // A row that depends on the contents of other rows is never deleted without being
-            // locked first.
+            // If other rows determine whether a row may be deleted, the row is never deleted
+            // without being locked first.
             LockWait::SkipLocked | LockWait::Wait => Some("false"),
         };
         let Some(group) = &only.group else {
@@ -264,8 +264,8 @@ impl PassSql {
         (Some(groups), Some(decided))
     }
 
-    /// Decides only once for each group in the key range, no matter how many of its rows are in the
-    /// range.
+    /// Decides only once for each group in the key range whether it may be deleted, no matter how
+    /// many rows of the group are in the range.
     fn decided_by_group<'a>(
         &'a self,
         only: &'a Only,

@@ -1,4 +1,4 @@
-//! Verifies that the tables that a statement names are still those that were examined.
+//! Verifies that the tables that a statement names are still the tables that were examined.
 //!
 //! Statements refer to tables by name, and during a run, a name can start to refer to another
 //! table: through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk
@@ -20,8 +20,8 @@ pub(crate) struct Identity {
     pub(crate) table: TableName,
     /// The name, the number and the type oid of each column that the statements use.
     pub(crate) columns: Vec<(Ident, i16, u32)>,
-    /// The oids of the table itself, of its parent (by partitioning or inheritance), and so on, up
-    /// to the named table.
+    /// The oids of the table, of its parent (through partitioning or inheritance), and of each
+    /// further ancestor, up to the table that the target names.
     pub(crate) path: Vec<u32>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) const NOT_OURS: &str =
     "session-reaper: not the server process that holds its lock, but ";
 
 /// The beginning of the error that a statement raises if a table is not the one that was examined.
-/// The rest of the error is one of [`Changed`].
+/// The rest of the error is the text of a [`Changed`].
 pub(crate) const CHANGED: &str = "session-reaper: changed since the run began: ";
 
 /// What has changed since the run began.

@@ -1,10 +1,11 @@
 //! Operators and types that resolve identically for every `search_path`.
 //!
-//! PostgreSQL resolves an operator through the `search_path`. An operator in any of those schemas
-//! whose operand types match exactly takes precedence over a built-in one that requires a
-//! conversion. A role that may create objects in such a schema could therefore have its own
-//! function called with the reaper's privileges (the class of CVE-2018-1058). For this reason,
-//! statements qualify each operator with its schema, and each cast with the schema of its type.
+//! PostgreSQL resolves an operator through the `search_path`. If the operand types of an operator
+//! in any schema of the `search_path` match exactly, this operator takes precedence over a built-in
+//! operator that requires a conversion. A role that may create objects in such a schema could
+//! therefore have its own function called with the reaper's privileges (the class of
+//! CVE-2018-1058). For this reason, statements qualify each operator with its schema, and each cast
+//! with the schema of its type.
 
 use std::fmt;
 

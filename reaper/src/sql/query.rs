@@ -25,10 +25,11 @@ pub(crate) struct Text(pub(crate) String);
 /// How the values of a statement are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
-    /// As parameters. The statement is prepared once, and a value cannot change the meaning of the
-    /// statement.
+    /// The values are sent as parameters. The statement is prepared once, and a value cannot change
+    /// the meaning of the statement.
     Bound,
-    /// As literals in the statement, so that it can be explained, read, and pasted into psql.
+    /// The values are literals in the statement, so that the statement can be explained, read, and
+    /// pasted into psql.
     Written,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Query<'a> {
         Self { text: String::new(), params: Vec::new(), values }
     }
 
-    /// Adds a value and returns its placeholder or its literal for the text.
+    /// Adds a value. Returns the placeholder or the literal to write into the statement.
     pub(crate) fn bind<T: Value>(&mut self, value: &'a T) -> String {
         match self.values {
             Values::Written => value.literal(),

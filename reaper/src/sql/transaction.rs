@@ -4,12 +4,13 @@
 use super::{Only, PassSql};
 use crate::sql::identity::verify;
 
-/// The timeout for the table lock under which a large group is decided. While the request for this
-/// lock is queued, all other writers to the table wait.
+/// The timeout for acquiring the table lock that is held while a statement decides whether the rows
+/// of a large group may be deleted. While the request for this lock is queued, all other writers to
+/// the table wait.
 const TABLE_LOCK_WAIT: &str = "50ms";
 
-/// The statements before and after those that lock and delete. They are the same for every chunk of
-/// a pass.
+/// The statements that are executed before and after the statements that lock and delete rows. They
+/// are the same for every chunk of a pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Around {
     /// Begins the transaction and locks the tables from which rows are deleted.
@@ -48,7 +49,7 @@ impl Around {
 }
 
 impl PassSql {
-    /// Returns the statements before and after those of each chunk.
+    /// Returns the statements that are executed before and after the statements of each chunk.
     pub(crate) fn around(&self) -> Around {
         Around::of(self)
     }

@@ -1,6 +1,6 @@
 //! The embedded migrations of the reaper's two tables, and a runner for them.
 //!
-//! The runner uses the same folders and the same table of versions as Diesel, and the same lock as
+//! The runner uses the same folders and the same versions table as Diesel, and the same lock as
 //! `auth-api migrate`, so that Diesel CLI, `auth-api migrate` and earlier versions of
 //! session-reaper work on the same database.
 
@@ -16,7 +16,7 @@ pub struct Migration<'a> {
     pub name: &'a str,
     /// The contents of `up.sql`, which applies the migration.
     pub up: &'a str,
-    /// The contents of `down.sql`, which reverts it.
+    /// The contents of `down.sql`, which reverts the migration.
     pub down: &'a str,
     /// Whether the statements run in one transaction: `run_in_transaction` in `metadata.toml`. A
     /// migration without a transaction has a single statement, such as `CREATE INDEX CONCURRENTLY`.
@@ -39,7 +39,7 @@ pub const MIGRATIONS: &[Migration<'static>] =
     migrations!["2001_runs_and_state", "2002_finite_times"];
 
 impl Migration<'_> {
-    /// Returns the version in the format of the table of versions.
+    /// Returns the version in the format of the versions table.
     #[must_use]
     pub fn version(&self) -> String {
         let version = self.name.split_once('_').map_or(self.name, |(version, _)| version);

@@ -55,7 +55,7 @@ pub async fn get(client: &Client, own: &OwnTables) -> Result<PauseLookup, Error>
     })
 }
 
-/// Sets a pause that starts now and has this length. The new pause replaces any other.
+/// Sets a pause that starts now and lasts for `length`. The new pause replaces any other.
 pub async fn set(
     client: &Client,
     own: &OwnTables,

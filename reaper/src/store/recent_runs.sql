@@ -1,5 +1,5 @@
--- Summaries of the runs of the last day, at most $1. The server reads them from the reports, so
--- that the reports are not transferred.
+-- Returns summaries of at most $1 runs of the last day. The server extracts the summaries from the
+-- reports, so the reports themselves are not transferred.
 SELECT r.started_at, r.outcome, d.deleted, d.mean, d.longest
 FROM (SELECT * FROM {runs}
       WHERE started_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '24 hours')

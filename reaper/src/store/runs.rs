@@ -21,11 +21,11 @@ use uuid::Uuid;
 use crate::store::own_tables::OwnTables;
 use crate::store::readable;
 
-/// "SRru": first key of the locks that show which runs are alive.
+/// The first key of the locks that show which runs are alive: the letters `SRru`.
 pub const ALIVE: i32 = 0x5352_7275;
 
-/// Whether the lock of the run `r` is held. Its second key is the end of the run's id, converted to
-/// an oid.
+/// Whether the lock of the run `r` is held. The second key of the lock is the end of the run's id,
+/// converted to an oid.
 const IS_ALIVE: &str =
     "EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
         AND l.objsubid OPERATOR(pg_catalog.=) 2
@@ -35,8 +35,8 @@ const IS_ALIVE: &str =
         AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
             pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
 
-/// Number of runs that are searched for killed ones: the last thousand within a week, along an
-/// index. Older ones have been found by later runs.
+/// The number of runs that are searched for killed runs: the last thousand within a week, read
+/// through an index. Older killed runs have been found by the runs that followed them.
 const LOOKED_AT: i64 = 1_000;
 
 /// Maximum number of killed runs that are closed at a time.
@@ -102,8 +102,8 @@ impl Trigger {
 pub enum Outcome {
     /// All rows that were due and not locked have been deleted.
     Success,
-    /// Some of them have been deleted: a target failed, or a budget was exhausted before all rows
-    /// were deleted.
+    /// Some of the due rows have been deleted: a target failed, or a budget was exhausted before
+    /// all rows were deleted.
     Partial,
     /// Another reaper held the lock.
     SkippedLock,
@@ -158,8 +158,8 @@ impl NewRun {
 /// Acquires the lock that shows that the run is alive. Returns `false` if the lock is already
 /// held, which happens only if two runs have the same key.
 ///
-/// The host of the run may disappear without closing the connection. TCP keepalives make the server
-/// detect this within a minute, on platforms that support them.
+/// The host of the run may disappear without closing the connection. On platforms that support TCP
+/// keepalives, the server detects the loss within a minute.
 pub async fn hold(client: &Client, id: RunId) -> Result<bool, Error> {
     const NOTICE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
     client.batch_execute(NOTICE).await?;
@@ -246,7 +246,7 @@ pub struct Run {
     pub instance: String,
     /// Version of the program.
     pub version: String,
-    /// When the run started, by the database's clock, like all times here.
+    /// When the run started, by the database's clock, like all times in this struct.
     pub started_at: DateTime<Utc>,
     /// When the run last updated its row.
     pub heartbeat_at: DateTime<Utc>,
@@ -256,7 +256,7 @@ pub struct Run {
     pub trigger: String,
     /// The value in the table.
     pub outcome: Option<String>,
-    /// The report of the run, or what it has done so far.
+    /// The report of the run; while the run is active, a partial report.
     pub report: Option<Value>,
     /// Whether the lock of the run is held.
     pub alive: bool,
@@ -311,7 +311,7 @@ pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error>
     Ok(readable(&rows, Run::read))
 }
 
-/// What a run of the last day did, for a chart.
+/// The summary of a run of the last day, for a chart.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
     /// When the run started, by the database's clock.
@@ -327,7 +327,7 @@ pub struct RunSummary {
 }
 
 /// Returns summaries of the runs of the last 24 hours, newest first, at most `count`. The server
-/// reads them from the reports, so that the reports are not transferred.
+/// extracts the summaries from the reports, so the reports themselves are not transferred.
 pub async fn recent(
     client: &Client,
     own: &OwnTables,
@@ -347,8 +347,8 @@ pub async fn recent(
     Ok(readable(&rows, summary))
 }
 
-/// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if it has
-/// updated its row in the meantime.
+/// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if the run
+/// has updated its row in the meantime.
 pub async fn close_killed(
     client: &Client,
     own: &OwnTables,
@@ -374,8 +374,8 @@ pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>
     Ok(readable(&rows, |row| row.try_get(0)))
 }
 
-/// Returns when a run last succeeded and when one last finished, of any reaper. Only the last 5000
-/// runs are read, which is 52 days at one run every 15 minutes.
+/// Returns when a run of any reaper last succeeded, and when a run of any reaper last finished.
+/// Only the last 5000 runs are read, which is 52 days at one run every 15 minutes.
 pub async fn last_ended(
     client: &Client,
     own: &OwnTables,

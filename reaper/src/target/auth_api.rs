@@ -8,7 +8,7 @@ use crate::target::name::TableName;
 
 const STRUCTURE: &str = include_str!("auth_api.sql");
 
-/// The error for a database that is not auth-api's when no configuration names the targets.
+/// The error if no configuration names the targets and the database is not auth-api's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no configuration was found, and the database is not auth-api's ({}). Nothing was deleted. Write a reaper.toml: \
@@ -21,8 +21,8 @@ pub struct NotAuthApi {
     missing: Vec<String>,
 }
 
-/// The names of auth-api's tables on the `search_path` and their oids, as the check of the
-/// structure found them.
+/// The names and oids of auth-api's tables, as the check of the structure found them on the
+/// `search_path`.
 #[derive(Clone, Debug)]
 pub(crate) struct Proof {
     tables: Vec<(String, u32)>,

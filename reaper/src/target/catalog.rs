@@ -17,13 +17,14 @@ use crate::target::nearest::nearest;
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) name: Ident,
-    /// The type without domains, as `format_type` names it. It is used in messages, and in code
-    /// that depends on the kind of time.
+    /// The type (for a domain, the base type), as `format_type` names it. It is used in messages,
+    /// and in code that depends on the kind of time.
     pub(crate) sql_type: String,
     /// The same type for a cast: quoted, with its schema, and without a type modifier. A cast to
     /// `timestamp(0)` would round a cursor, and the pass would miss rows.
     pub(crate) cast: String,
-    /// The equality operator of the type. `None` for a type without one, such as `json`.
+    /// The equality operator of the type. `None` for a type that has no such operator, such as
+    /// `json`.
     pub(crate) equals: Option<Operator>,
 }
 
@@ -33,7 +34,8 @@ pub(crate) struct Column {
 pub(crate) struct Located {
     /// The oid of the table, which identifies the advisory lock of the target.
     pub(crate) oid: u32,
-    /// The name with its schema, like all names here, so that it is independent of the search path.
+    /// The name with its schema, like all names in this struct, so that the name is independent of
+    /// the search path.
     pub(crate) table: TableName,
     /// The resolved `where`.
     pub(crate) condition: Option<ResolvedCondition>,
@@ -99,22 +101,23 @@ pub(crate) struct Lookup<'a> {
 pub(crate) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid";
 
 /// Returns a row for the table with the oid `$1` and for each of its descendants: its columns, its
-/// key, and its path up to the named table.
+/// key, and the path from this table up to the table `$1`.
 ///
 /// The key is the primary key, or else the shortest unique key without nulls. A key whose types
 /// have operators outside `pg_catalog` is not used: the order of a row comparison on it would
 /// depend on the `search_path`.
 const LOCATE: &str = include_str!("catalog/locate.sql");
 
-/// Returns the columns of a table, with the type without domains and its equality operator.
+/// Returns the columns of a table, each with its type (for a domain, the base type) and the
+/// equality operator of that type.
 ///
-/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are those of enumerations,
-/// arrays, ranges and composite types, whatever the schema of the type is. For the type of an
-/// extension, the operators are those of its default operator class.
+/// The operators of PostgreSQL's own types are in `pg_catalog`, and so are the operators of
+/// enumerations, arrays, ranges and composite types, whatever the schema of the type is. For the
+/// type of an extension, the operator of the default operator class is used.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 
-/// Returns the column that a column of another table refers to: by a foreign key, or else the
-/// primary key.
+/// Returns the column to which a column of another table refers: the column that a foreign key
+/// references or, if there is no foreign key, the primary key.
 const CHILD: &str = include_str!("catalog/child.sql");
 
 /// Returns the names of tables, to suggest one that is similar to the name that was not found.

@@ -26,8 +26,8 @@ use qualify::qualified;
 use crate::connection::db_error::{Bound, DbError};
 use crate::target::name::{Ident, TableName};
 
-/// The views with the table alone, with the condition as configured, and with the condition as
-/// written out by the server.
+/// The names of three views: a view without the condition, a view with the condition as configured,
+/// and a view with the condition as written out by the server.
 const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
@@ -70,8 +70,8 @@ pub(crate) struct Relation {
     pub(crate) name: TableName,
 }
 
-/// An object that runs with the condition and belongs to a role that could not otherwise use the
-/// privileges of the reaper.
+/// An object whose code runs when the condition is evaluated, and which belongs to a role that
+/// could not otherwise use the privileges of the reaper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ForeignObject {
     /// The object, as PostgreSQL describes it.
@@ -89,8 +89,7 @@ pub(crate) enum Resolution {
 }
 
 impl ResolvedCondition {
-    /// Returns an expression of the type `boolean` on the row `t`, which can be placed between
-    /// parentheses.
+    /// Returns a `boolean` expression on the row `t` that is valid when enclosed in parentheses.
     pub(crate) fn sql(&self) -> &str {
         &self.0.sql
     }
@@ -107,7 +106,7 @@ impl ResolvedCondition {
     }
 
     /// Returns the columns that the condition reads, each with the oid of its relation: the
-    /// target's table or one in a sub-select.
+    /// target's table or a relation in a sub-select.
     pub(crate) fn columns(&self) -> &[(u32, Ident)] {
         &self.0.columns
     }
@@ -254,7 +253,8 @@ async fn columns(client: &Client, view: &str) -> Result<Vec<(u32, Ident)>, Error
     rows.iter().map(|row| Ok((row.try_get(0)?, Ident::new(row.try_get::<_, String>(1)?)))).collect()
 }
 
-/// Returns the relations that a view reads, and the objects that run with it and are not trusted.
+/// Returns the relations that a view reads, and the untrusted objects whose code runs when the view
+/// is read.
 async fn needed(
     client: &Client,
     view: &str,
@@ -286,7 +286,7 @@ async fn refused(client: &Client, error: &Error) -> Result<Resolution, Error> {
         pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I', pg_catalog.current_database(), CURRENT_USER)";
     const TEMPORARY_VIEW: &str =
         "parsing `where` requires creating a temporary view, which is rolled back";
-    // The message may quote the condition, but no row.
+    // The message may quote the condition, but does not quote rows.
     let why = error.as_db_error().map_or_else(|| chain(error), |server| escaped(server.message()));
     if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
         return Ok(Resolution::Refused(

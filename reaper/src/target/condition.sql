@@ -1,5 +1,6 @@
--- Returns the objects that the view $1 in pg_temp depends on, except built-in ones and the table $2, which the view is on.
--- A relation counts as running code if it is a view or has row-level security, because its functions run as the reader.
+-- Returns the objects that the view $1 in pg_temp depends on, except built-in objects and the table
+-- $2, on which the view is defined. A relation counts as running code if it is a view or has
+-- row-level security, because its functions run with the privileges of the reader.
 WITH trusted AS (
     {trusted}),
 needed AS (

@@ -36,7 +36,7 @@ pub(crate) enum Counts {
 
 impl Due {
     /// Converts `started_at` minus the retention into the type of the column. The error explains
-    /// why that is not possible.
+    /// why the conversion is not possible.
     pub(crate) fn new(
         reason: &Reason,
         ancient: Ancient,
@@ -109,13 +109,13 @@ impl Due {
 }
 
 impl Due {
-    /// Returns the time before which no row is due any more once all due rows are deleted.
+    /// Returns the time before which no row is due after all due rows have been deleted.
     pub(crate) fn examined(&self) -> &Text {
         self.skipped.as_ref().map_or(&self.cutoff, |(from, _)| from)
     }
 }
 
-/// Returns the beginning of the year 2000. No application stores an earlier time as an actual time.
+/// Returns the beginning of the year 2000. Applications store earlier times only as placeholders.
 fn floor(sql_type: &str, counts: &Counts) -> String {
     const SECONDS: i64 = 946_684_800;
     match counts {

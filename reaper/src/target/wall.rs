@@ -76,7 +76,7 @@ fn changes(zone: Tz, now: DateTime<Utc>) -> Vec<Change> {
 }
 
 /// Returns the first second between two instants with different offsets that has the offset of the
-/// later one.
+/// later instant.
 fn change(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
     let after = offset(zone, to);
     let (mut low, mut high) = (from.timestamp(), to.timestamp());

@@ -21,10 +21,10 @@ use crate::observe::Observer;
 /// dropped. The lag of a replica that is far behind is then known only to within a few percent.
 const REMEMBERED: usize = 1_024;
 
-/// Selects physical replicas that replay WAL, and logical ones by their names. A base backup has a
-/// different state, and a process that only receives WAL (`pg_receivewal`) replays nothing. For a
-/// role without the privilege `pg_read_all_stats`, all columns except the pid and the name are
-/// NULL.
+/// Selects physical replicas that replay WAL, and logical replicas by their names. A base backup
+/// has a different state, and a process that only receives WAL (`pg_receivewal`) replays nothing.
+/// For a role without the privilege `pg_read_all_stats`, all columns except the pid and the name
+/// are NULL.
 const REPLICAS: &str =
     "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
            r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),

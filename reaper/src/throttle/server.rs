@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error};
 use super::{ThrottleCause, ThrottleReason};
 
 /// Counts active client backends. A backend whose state is hidden from this role has the state
-/// NULL. The reaper's other connection is idle, and this one is excluded.
+/// NULL. The reaper's other connection is idle, and this connection is excluded.
 const ACTIVE: &str = "
     SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
                AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),

@@ -164,7 +164,7 @@ fn key(target: &Target, table: &[String; 2]) -> String {
         .collect();
     let group = target.group.as_ref().map(Ident::as_str);
     let ancient = match target.ancient {
-        // These two values delete the same rows.
+        // With either value, the same rows are deleted.
         Ancient::Refuse | Ancient::Keep => "keep",
         Ancient::Due => "due",
     };

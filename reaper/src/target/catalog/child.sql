@@ -1,4 +1,5 @@
--- Returns the table $1, and the column of the table $3 that its column $2 refers to: by a foreign key, or else the primary key.
+-- Returns the table $1, and the column of the table $3 to which the column $2 of the table $1
+-- refers: the column that a foreign key references or, if there is no foreign key, the primary key.
 SELECT c.oid, c.relkind::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
     EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid)
         OR c.oid OPERATOR(pg_catalog.=) $3,

@@ -1,4 +1,5 @@
--- Returns the columns of the table $1, with the type without domains and its equality operator.
+-- Returns the columns of the table $1, each with its type (for a domain, the base type) and the
+-- equality operator of that type.
 SELECT a.attname::pg_catalog.text, pg_catalog.format_type(y.oid, -1),
     pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(y.typname::pg_catalog.text)),
     CASE WHEN built_in.it THEN 'pg_catalog' ELSE own.schema END, CASE WHEN built_in.it THEN '=' ELSE own.name END

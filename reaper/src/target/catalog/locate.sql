@@ -1,5 +1,6 @@
--- Returns the table $1 and its descendants, which contain its rows: their columns, their keys, and their path up to $1. No
--- name is looked up on the search path.
+-- Returns the table $1 and its descendants, which contain the rows of $1. Each table is returned
+-- with its columns, its key, and the path from this table up to $1. No name is looked up on the
+-- search path.
 WITH RECURSIVE tree AS (
     SELECT $1::pg_catalog.oid AS oid, ARRAY[$1::pg_catalog.oid] AS path
     UNION ALL

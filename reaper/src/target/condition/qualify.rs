@@ -2,10 +2,10 @@
 //! with only `pg_catalog` on the search path.
 //!
 //! Without a schema, these names would be looked up on the configured search path each time a
-//! statement is parsed. If another role then created an operator for exactly these types, it would
-//! take precedence over a polymorphic operator of PostgreSQL. PostgreSQL writes every operator
-//! expression in parentheses of its own, so precedence does not matter. The caller has PostgreSQL
-//! parse the result again, which detects any token that this module misinterprets.
+//! statement is parsed. If another role then created an operator for exactly these types, the new
+//! operator would take precedence over a polymorphic operator of PostgreSQL. PostgreSQL writes
+//! every operator expression in parentheses of its own, so precedence does not matter. The caller
+//! has PostgreSQL parse the result again, which detects any token that this module misinterprets.
 
 /// A token of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) fn qualified(sql: &str) -> String {
     while let Some(&token) = tokens.get(index) {
         let next = tokens.get(index + 1).map_or("", |token| token.text());
         match token {
-            // An operator that already has a schema, which is not `pg_catalog`.
+            // An operator that already has a schema other than `pg_catalog`.
             Token::Word("OPERATOR") if next == "(" => {
                 while let Some(token) = tokens.get(index).filter(|token| token.text() != ")") {
                     out.push_str(token.text());

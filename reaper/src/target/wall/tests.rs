@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Clock changes of all kinds: one hour back and forward, half an hour, across midnight, one minute
-/// after midnight, a whole day that was skipped, and one that occurred twice.
+/// after midnight, a whole day that was skipped, and a whole day that occurred twice.
 const CHANGES: [(Tz, &str); 14] = [
     (Europe::Berlin, "2025-10-26T01:00:00Z"),
     (Europe::Berlin, "2025-03-30T01:00:00Z"),
