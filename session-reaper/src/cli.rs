@@ -38,7 +38,8 @@ pub enum Command {
     Migrate(#[command(flatten)] Common),
     /// Write a starter reaper.toml that explains every key
     ///
-    /// Needs no database, and never overwrites a file. For an existing database, use discover.
+    /// Needs no database, and never overwrites a file. For an existing database, use the discover
+    /// command.
     #[command(after_help = "Examples:\n  session-reaper init --preset django\n  \
                             session-reaper init - --preset doorkeeper --preset connect-pg-simple")]
     Init(Init),
@@ -74,8 +75,8 @@ pub enum Command {
     Run(Run),
     /// Check whether every target is safe to reap, and show how to fix unsafe targets
     ///
-    /// Examines tables, indexes, foreign keys, privileges and the query plans of a run. Changes
-    /// nothing.
+    /// Examines tables, indexes, foreign keys, privileges and the query plans that a run would use.
+    /// Changes nothing.
     #[command(after_help = "Exit codes:\n  \
                             0   All targets are safe\n  \
                             2   Invalid usage\n  \
@@ -101,8 +102,9 @@ pub enum Command {
     Plan(Plan),
     /// Show the status: recent runs, the backlog, throttling, a pause and the next scheduled runs
     ///
-    /// Changes nothing. If some data cannot be read, a note explains why and the rest is shown.
-    /// The exit code does not depend on the health. To test the health, read the JSON field health.
+    /// Changes nothing. If some data cannot be read, a note explains why and the rest is shown. The
+    /// exit code does not depend on the health of the reaper. To test the health, read the field
+    /// health of the JSON output.
     #[command(after_help = "Exit codes:\n  \
                             0   The status was read\n  \
                             2   Invalid usage\n  \
@@ -114,8 +116,8 @@ pub enum Command {
     /// Pause every reaper of this database for a limited time
     ///
     /// The pause is stored in the database (reaper_state) and applies to all reapers. An active run
-    /// waits after its current chunk; a new run waits before it reads anything. Each waits at most
-    /// MAX_THROTTLE. A new pause replaces the existing one.
+    /// waits after its current chunk; a new run waits before it reads anything. Each run waits at
+    /// most MAX_THROTTLE. A new pause replaces the existing one.
     #[command(after_help = "Exit codes:\n  \
                             0   The pause is set\n  \
                             1   The table reaper_state is missing or not writable\n  \
@@ -145,11 +147,11 @@ pub enum Command {
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin"
     )]
     Daemon(Daemon),
-    /// Show the settings of a daemon that are in effect, one per line
+    /// Show the settings that a daemon would use, one per line
     ///
-    /// Reads the same options, variables and files as daemon, and does not connect to the database.
-    /// Secrets are not shown. A retention is empty if its target is not enabled or if reaper.toml
-    /// defines the targets.
+    /// Reads the same options, variables and files as the daemon command, and does not connect to
+    /// the database. Secrets are not shown. A KEEP_* setting is empty if its target is not enabled.
+    /// If reaper.toml defines the targets, all KEEP_* settings except KEEP_RUNS are empty.
     #[command(after_help = "Exit codes:\n  \
                             0   Completed\n  \
                             2   Invalid usage\n  \
@@ -187,7 +189,7 @@ pub struct Common {
         help = "Database URL: postgres://user:password@host/name?sslmode=verify-full [required]"
     )]
     pub database_url: Option<String>,
-    /// File that contains DATABASE_URL; use one or the other
+    /// File that contains the database URL; cannot be combined with DATABASE_URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<String>,
     /// Format of the logs on standard error: text or json [default: text]
@@ -216,14 +218,14 @@ pub struct RunOptions {
     /// [default: 0.03]
     #[arg(long, env = "DUTY_CYCLE", value_name = "SHARE")]
     pub duty_cycle: Option<String>,
-    /// Replication lag above which a run waits, or off [default: 10s]
+    /// Replication lag above which a run waits; off disables this check [default: 10s]
     #[arg(long, env = "MAX_REPLICA_LAG", value_name = "DURATION")]
     pub max_replica_lag: Option<String>,
     /// Replicas to monitor, as comma-separated application_name values [default: all physical
     /// replicas]
     #[arg(long, env = "REPLICAS", value_name = "NAMES")]
     pub replicas: Option<String>,
-    /// Query that returns the replication lag in seconds, instead of pg_stat_replication
+    /// Query that returns the replication lag in seconds; used instead of pg_stat_replication
     #[arg(long, env = "REPLICA_LAG_QUERY", value_name = "SQL")]
     pub replica_lag_query: Option<String>,
     /// Number of active client backends above which a run waits [default: no limit]
@@ -236,8 +238,8 @@ pub struct RunOptions {
     /// non-empty string
     #[arg(long, env = "THROTTLE_QUERY", value_name = "SQL")]
     pub throttle_query: Option<String>,
-    /// Longest uninterrupted wait of a run for a replica, a pause or another throttle
-    /// [default: 10m]
+    /// Maximum time that a run waits without interruption because of a replica, a pause or another
+    /// throttle [default: 10m]
     #[arg(long, env = "MAX_THROTTLE", value_name = "DURATION")]
     pub max_throttle: Option<String>,
     /// Maximum duration of a run [default: until no due rows are left]
@@ -246,17 +248,17 @@ pub struct RunOptions {
     /// Maximum number of rows that a run deletes [default: all]
     #[arg(long, env = "MAX_ROWS", value_name = "ROWS")]
     pub max_rows: Option<String>,
-    /// Time that a chunk waits for a lock before it is canceled and retried [default: 50ms]
+    /// Time that a chunk waits for a lock before the chunk is canceled and retried [default: 50ms]
     #[arg(long, env = "LOCK_TIMEOUT", value_name = "DURATION")]
     pub lock_timeout: Option<String>,
-    /// Maximum duration of a chunk; a slower one is canceled and retried at half the size
+    /// Maximum duration of a chunk; a slower chunk is canceled and retried at half the size
     /// [default: 5s]
     #[arg(long, env = "STATEMENT_TIMEOUT", value_name = "DURATION")]
     pub statement_timeout: Option<String>,
-    /// Size of the largest table, in rows, that a statement may scan sequentially [default: 10000]
+    /// Maximum size, in rows, of a table that a statement may scan sequentially [default: 10000]
     #[arg(long, env = "MAX_SCAN_ROWS", value_name = "ROWS")]
     pub max_scan_rows: Option<String>,
-    /// Fraction of a table that its first run may delete without confirmation [default: 0.9]
+    /// Fraction of a table that the first run on it may delete without confirmation [default: 0.9]
     #[arg(long, env = "MAX_FRACTION", value_name = "SHARE")]
     pub max_fraction: Option<String>,
     /// How long to keep expired sessions [default: 1d]
@@ -268,7 +270,7 @@ pub struct RunOptions {
     /// How long to keep expired login challenges, at least 10m [default: 10m]
     #[arg(long, env = "KEEP_CHALLENGES", value_name = "DURATION")]
     pub keep_challenges: Option<String>,
-    /// How long to keep accounts without sessions after their last login, at least 1h
+    /// How long to keep accounts that have no sessions, counted from the last login, at least 1h
     /// [default: forever]
     #[arg(long, env = "KEEP_ACCOUNTS", value_name = "DURATION")]
     pub keep_accounts: Option<String>,
@@ -286,15 +288,15 @@ pub struct Printing {
 }
 
 /// Destinations of a run's metrics. A daemon does not have these options, because Prometheus
-/// scrapes it.
+/// scrapes the daemon.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
-    /// File for node_exporter's textfile collector, written when the run ends. Only for run; a
-    /// daemon exposes /metrics
+    /// File for node_exporter's textfile collector, written when the run ends. Only for the run
+    /// command; a daemon exposes /metrics instead
     #[arg(long, env = "TEXTFILE", value_name = "FILE")]
     pub textfile: Option<String>,
     /// URL of the Prometheus Pushgateway to which metrics are pushed when the run ends, such as
-    /// http://user:password@host:9091. Only for run; a daemon exposes /metrics
+    /// http://user:password@host:9091. Only for the run command; a daemon exposes /metrics instead
     #[arg(long, env = "PUSHGATEWAY", hide_env_values = true, value_name = "URL")]
     pub pushgateway: Option<String>,
 }
@@ -330,8 +332,8 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs, reason = "as above")]
     pub tracing: Tracing,
-    /// Also reap targets that check reports as unsafe because an index or a privilege is missing or
-    /// because their statements would be slow
+    /// Also reap targets that the check command reports as unsafe because an index or a privilege
+    /// is missing or because their statements would be slow
     #[arg(long)]
     pub force_unsafe: bool,
     /// Confirm that the first run may delete most of a table
@@ -459,20 +461,20 @@ pub struct Daemon {
     /// IANA time zone of the schedule [default: UTC]
     #[arg(long, env = "TIMEZONE", value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Maximum random delay before each run, shorter than the shortest interval of the schedule
-    /// [default: 0s]
+    /// Maximum random delay before each run; must be shorter than the shortest interval of the
+    /// schedule [default: 0s]
     #[arg(long, env = "JITTER", value_name = "DURATION")]
     pub jitter: Option<String>,
     /// Address on which to serve the status page, /livez, /readyz and /metrics [default:
     /// 127.0.0.1:9081]
     #[arg(long, env = "OPS_BIND", value_name = "ADDRESS")]
     pub ops_bind: Option<String>,
-    /// Comma-separated host names accepted in the Host header on OPS_BIND, in addition to IP
-    /// addresses and localhost; requests with any other Host are rejected [default: none]
+    /// Comma-separated host names accepted in the Host header of requests to OPS_BIND, in addition
+    /// to IP addresses and localhost; requests with any other Host are rejected [default: none]
     #[arg(long, env = "OPS_HOSTS", value_name = "NAMES")]
     pub ops_hosts: Option<String>,
-    /// Also reap targets that check reports as unsafe because an index or a privilege is missing or
-    /// because their statements would be slow
+    /// Also reap targets that the check command reports as unsafe because an index or a privilege
+    /// is missing or because their statements would be slow
     #[arg(long)]
     pub force_unsafe: bool,
 }

@@ -1,5 +1,5 @@
-//! The clock of this host. It determines when a scheduled run starts, and the timestamps of
-//! metrics. Only the clock of the database determines whether a row is due.
+//! The clock of this host. It determines the start of scheduled runs and the timestamps of metrics.
+//! Only the clock of the database determines whether a row is due.
 
 use chrono::{DateTime, Utc};
 

@@ -43,8 +43,8 @@ const DEFAULT_PRESET: &str = "auth-api";
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The longest retention. A longer one is a typing error. It could also lead to a time before the
-/// earliest timestamp that PostgreSQL supports.
+/// The maximum retention. A longer retention is a typing error. Subtracting it from the current
+/// time could also result in a time before the earliest timestamp that PostgreSQL supports.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
 
 /// Configuration of `migrate`.

@@ -23,8 +23,8 @@
 //!   [`registration`] stores the time of a daemon's next run, and [`recent_runs`] keeps the runs of
 //!   this process in memory. [`clock`] reads the clock of this host.
 //! - [`observer`] updates the [`metrics`] from the events of a run, [`export`] pushes or writes the
-//!   metrics of a single run, [`telemetry`] sets up logs and spans, [`bar`] draws the progress bar,
-//!   and [`summary`] formats the output of `run`.
+//!   metrics of a single run, [`telemetry`] sets up logs and spans, and [`output`] formats tables,
+//!   the summary of a run and the progress bar.
 
 pub mod cli;
 pub mod clock;

@@ -87,7 +87,7 @@ pub(crate) fn chunk(target: &str, outcome: ChunkOutcome) {
     counter!(CHUNKS, "target" => target.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// Records a committed chunk and the size of the next one.
+/// Records a committed chunk and the size of the next chunk.
 pub(crate) fn chunk_done(target: &str, elapsed: Duration, next_size: u32) {
     chunk(target, ChunkOutcome::Done);
     histogram!(CHUNK_DURATION, "target" => target.to_owned()).record(elapsed);

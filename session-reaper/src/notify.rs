@@ -1,5 +1,6 @@
-//! Notifies the service manager, if it supports `sd_notify(3)`, that the daemon is ready, what the
-//! daemon is doing, that its loop is alive, and that the daemon is stopping.
+//! If the service manager supports `sd_notify(3)`, notifies the service manager when the daemon is
+//! ready and when it is stopping, reports what the daemon is doing, and confirms that the daemon's
+//! loop is alive.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 4;
 
 /// Number of consecutive steps of a healthy run that may report no progress: a statement that takes
-/// its full timeout, the rest after it, and a connection that is abandoned.
+/// its full timeout, the rest after the statement, and a connection that is abandoned.
 const SILENT_STEPS: u32 = 4;
 
 /// Time for the network round trip, added to the timeout of a statement.
@@ -43,7 +44,8 @@ impl Supervisor {
         self.watchdog.map(|watchdog| watchdog / LOOKS)
     }
 
-    /// Logs a warning if the watchdog timeout is shorter than a slow statement may take.
+    /// Logs a warning if the watchdog timeout is shorter than the time that a slow statement may
+    /// take.
     pub fn warn_if_too_short(self, bounds: StatementBounds) {
         let least = ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST);
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
@@ -58,8 +60,8 @@ impl Supervisor {
     }
 }
 
-/// Notifies the service manager that the daemon is ready, then of the daemon's status until it
-/// stops, and finally that the daemon is stopping.
+/// Notifies the service manager that the daemon is ready, then reports the daemon's status until a
+/// signal stops the daemon, and finally notifies the service manager that the daemon is stopping.
 pub async fn report(mut live: Live, stop: Stop) {
     let mut sent = status(&live.progress.borrow_and_update(), *live.next.borrow_and_update());
     send(vec![NotifyState::Ready, NotifyState::Status(&sent)]).await;

@@ -48,13 +48,14 @@ struct Ops {
     metrics: PrometheusHandle,
     hosts: OpsHosts,
     connect: ConnectOptions,
-    /// The last readiness check and its time. Locked during a check, so that only one runs.
+    /// The last readiness check and its time. Locked during a check, so that only one check runs at
+    /// a time.
     ready: Mutex<Option<(Instant, bool)>>,
     board: Board,
     page: Page,
 }
 
-/// Binds the port, and returns the server with its actual address.
+/// Binds the port, and returns the server and the address that is actually bound.
 pub fn serve(
     bind: SocketAddr,
     hosts: &OpsHosts,
@@ -85,8 +86,8 @@ pub fn serve(
     Ok((server.run(), address))
 }
 
-/// Returns connection options for queries outside runs. Their timeouts end an abandoned backend
-/// soon, even one that waits for a lock.
+/// Returns connection options for queries outside runs. With the timeouts in these options, an
+/// abandoned backend ends soon, even if it waits for a lock.
 #[must_use]
 pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
     connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")

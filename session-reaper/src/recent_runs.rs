@@ -2,7 +2,7 @@
 //! of the runs of the last day. The daemon's status page uses them, so that viewing the page counts
 //! no rows, and works without a run history.
 //!
-//! Like the metrics, which are updated at the same places, it is global to the process.
+//! This memory is global to the process, like the metrics, which are updated in the same places.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,8 @@ use reaper::runs::{Outcome, RunId, Trigger};
 use crate::clock;
 use reaper::{BacklogSample, RunReport, Target, time};
 
-/// Maximum number of runs: several days with a run every 15 minutes, a few hundred kilobytes.
+/// Maximum number of runs. It is sufficient for several days with a run every 15 minutes, and takes
+/// a few hundred kilobytes of memory.
 const RUNS: usize = 500;
 
 /// Maximum age of a run. The status page shows one day.
@@ -28,7 +29,7 @@ pub struct Ran {
     pub trigger: Trigger,
     /// The report of the run.
     pub report: RunReport,
-    /// The time, by the clock of this host.
+    /// The time when the run ended, by the clock of this host.
     pub finished_at: DateTime<Utc>,
 }
 
@@ -45,7 +46,8 @@ fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     work(&mut MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps a count of the backlog of `target`, by reason; `oldest_due` is in seconds since 1970.
+/// Keeps a count of the backlog of `target`. `rows` contains one number per reason, and
+/// `oldest_due` is in seconds since 1970.
 pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let rows = target
         .reasons

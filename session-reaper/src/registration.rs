@@ -17,8 +17,8 @@ use reaper::Sweep;
 /// The prefix of the keys of registrations in `reaper_state`. The instance follows the prefix.
 pub const PREFIX: &str = "daemon:";
 
-/// How long after the time of its next run a daemon counts as dead if it has not registered a newer
-/// time, unless one of its runs is active.
+/// If the registered time of the next run is this long ago, no newer time has been registered, and
+/// no run of the daemon is active, the daemon counts as dead.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
 /// How often a daemon renews its registration, so that a killed daemon is not listed for days.
@@ -27,7 +27,7 @@ const RENEW_EVERY: Duration = Duration::from_mins(1);
 /// Age of a registration after which the daemon counts as dead.
 pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
-/// Timeout of an update. A failed update is not retried, because the next update replaces it. At
+/// Timeout for an update. A failed update is not retried, because the next update replaces it. At
 /// shutdown, the daemon waits for the removal of its registration.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,7 +37,7 @@ const NOT_SOONER: Duration = Duration::from_secs(1);
 /// The registration of a daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Registration {
-    /// The time of its next run, by the clock of its host.
+    /// The time of the daemon's next run, by the clock of the daemon's host.
     pub next_at: DateTime<Utc>,
     /// The schedule, in the format of crontab(5).
     pub schedule: String,
@@ -45,11 +45,12 @@ pub struct Registration {
     pub timezone: String,
     /// The version of the program.
     pub version: String,
-    /// The URL of its status page, as seen from its host.
+    /// The URL of the daemon's status page, as seen from the daemon's host.
     pub page: String,
 }
 
-/// Updates the registration after each change of `next`. Removes it when the sender is dropped.
+/// Updates the registration after each change of `next`. Removes the registration when the sender
+/// of `next` is dropped.
 pub fn publish(
     sweep: &Sweep,
     schedule: &Schedule,
@@ -77,7 +78,7 @@ pub fn publish(
     }
 }
 
-/// Stores the registration, or removes it if it is `None`.
+/// Stores `registration`. If it is `None`, removes the stored registration.
 async fn store(sweep: &Sweep, key: &str, registration: Option<&Registration>) {
     let work = async {
         let client = questions(&sweep.connect).connect().await?;

@@ -2,9 +2,9 @@
 //!
 //! As in Vixie cron and its descendants, there are two kinds of schedules. A schedule whose
 //! seconds, minutes or hours field begins with `*` is an *interval*: it follows real time and
-//! matches whenever local time matches. Any other schedule has *fixed times*: each matches once a
-//! day. If a clock change skips a fixed time, it matches immediately after the change; if a clock
-//! change repeats it, the first occurrence matches.
+//! matches whenever local time matches. Any other schedule has *fixed times*: each of these times
+//! matches once a day. If a clock change skips a fixed time, it matches immediately after the
+//! change; if a clock change repeats it, the first occurrence matches.
 
 mod fields;
 mod gaps;
@@ -24,14 +24,14 @@ pub use gaps::Gaps;
 pub use ticks::{Tick, Ticks};
 use wall::WallClock;
 
-/// A schedule that has a next time.
+/// A schedule that matches at least once.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// The text of the schedule.
     given: String,
     wall: WallClock,
     zone: Tz,
-    /// Whether it is an interval, see the module documentation.
+    /// Whether the schedule is an interval; see the module documentation.
     interval: bool,
 }
 
@@ -62,7 +62,7 @@ impl Schedule {
         (self.given.clone(), self.zone.name())
     }
 
-    /// Returns the first time after `from`.
+    /// Returns the first scheduled time after `from`.
     #[must_use]
     pub fn next(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.interval { self.next_of_interval(from) } else { self.next_fixed(from) }
@@ -87,7 +87,7 @@ impl Schedule {
             let next = self.wall.next(from.naive_utc() + offset)?.and_utc() - offset;
             let Some(change) = self.clock_change(from, next) else { return Some(next) };
             let at_the_change = change.naive_utc() + self.offset(change);
-            // The change itself may be a time of the schedule.
+            // The schedule may match at the time of the clock change.
             let before = at_the_change - TimeDelta::seconds(1);
             if self.wall.next(before)? == at_the_change {
                 return Some(change);
@@ -98,7 +98,7 @@ impl Schedule {
 
     /// Returns the time of the first clock change after `from`, up to and including `to`.
     fn clock_change(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        /// Clock changes are further apart.
+        /// Two clock changes are further apart than this.
         const STEP: TimeDelta = TimeDelta::hours(12);
         let offset = self.offset(from);
         let mut same = from;
@@ -138,7 +138,8 @@ impl Schedule {
         Some(time.with_timezone(&Utc))
     }
 
-    /// Returns the number of times after `from`, up to and including `to`; at most 10,000.
+    /// Returns the number of scheduled times after `from`, up to and including `to`; at most
+    /// 10,000.
     #[must_use]
     pub fn times_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
         self.times_after(from).take_while(|time| *time <= to).take(COUNTED).count()

@@ -3,7 +3,7 @@
 //!
 //! [`mod@read`] reads the shared tables. [`Status::new`] combines them with backlogs that were
 //! counted elsewhere, and [`mod@judge`] summarizes the health. Each part is shown even if another
-//! is not available.
+//! part is not available.
 
 mod judge;
 mod read;
@@ -51,11 +51,11 @@ pub struct Status {
 /// Whether the database responded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Database {
-    /// Whether it responded.
+    /// `true` if the database responded.
     pub reachable: bool,
-    /// Why it did not respond.
+    /// Why the database did not respond; `None` if it responded.
     pub why: Option<String>,
-    /// When it last responded.
+    /// When the database last responded; `None` if this is not known.
     pub seen_at: Option<DateTime<Utc>>,
 }
 
@@ -79,7 +79,7 @@ pub struct Waiting {
 pub struct Daemon {
     /// The host and process of the daemon.
     pub instance: String,
-    /// Its registration.
+    /// The registration of the daemon.
     #[serde(flatten)]
     pub registration: Registration,
 }
@@ -113,7 +113,8 @@ impl Status {
         status
     }
 
-    /// Updates the derived members after the others were changed.
+    /// Updates the members that are derived from other members. Call this after changing the other
+    /// members.
     pub(crate) fn conclude(&mut self) {
         self.pause = self.pause.take().filter(|pause| pause.until > self.at);
         self.waiting = self.runs.iter().filter_map(RunStatus::waits).collect();

@@ -1,7 +1,7 @@
 //! Logs on standard error, and spans sent to an OpenTelemetry collector.
 //!
-//! Spans exist only for the collector. If none is configured, their call sites are permanently
-//! disabled and cost one relaxed load.
+//! Spans exist only for the collector. If no collector is configured, the call sites of spans are
+//! permanently disabled, and each of them costs one relaxed load.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -133,8 +133,8 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
     layer.with_filter(without_values(log.filter).and(no_span))
 }
 
-/// Limits the logs of the database driver to warnings. Below that level it logs parameters, which
-/// contain keys of rows, and notices raised by triggers.
+/// Limits the logs of the database driver to warnings. Below that level, the driver logs parameters
+/// (which contain keys of rows) and the notices that triggers raise.
 fn without_values(filter: EnvFilter) -> EnvFilter {
     match "tokio_postgres=warn".parse() {
         Ok(directive) => filter.add_directive(directive),

@@ -1,5 +1,5 @@
-//! Counts the progress of the loop, for a watchdog. The count does not change if the loop hangs,
-//! whether in a statement or because its task is never woken.
+//! Counts the progress of the loop, for a watchdog. The count does not change while the loop hangs,
+//! whether the loop hangs in a statement or its task is never woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

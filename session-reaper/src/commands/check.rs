@@ -27,7 +27,8 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
     }
 }
 
-/// Returns a block for the server, if it has findings, and one for each target.
+/// Returns one block of text for each target. If there are findings about the server, a block for
+/// the server comes first.
 fn text(checked: &Checked) -> String {
     let mut text = String::new();
     if !checked.server.findings.is_empty() {

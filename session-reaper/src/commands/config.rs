@@ -8,8 +8,8 @@ use crate::config::{DaemonConfig, RETENTIONS};
 use crate::telemetry::LogFormat;
 use reaper::{Sweep, Target};
 
-/// Prints the settings of a daemon with this configuration. Those of a run are the same, except for
-/// the schedule and the operations port.
+/// Prints the settings of a daemon with this configuration. The settings of a run are the same,
+/// except that a run has no schedule and no operations port.
 pub fn config(config: &DaemonConfig) {
     print(&text(config));
 }
@@ -66,7 +66,8 @@ fn text(config: &DaemonConfig) -> String {
     text
 }
 
-/// Returns how long rows are kept. A configuration file defines this itself, except for the history.
+/// Returns the `KEEP_*` settings. If a configuration file defines the targets, all these settings
+/// except `KEEP_RUNS` are empty, because the file also defines how long rows are kept.
 fn retentions(sweep: &Sweep) -> Vec<(&'static str, String)> {
     let keep = |table: &str, column: &str| {
         let of_table = |target: &&Target| target.table.name.as_str() == table;

@@ -25,13 +25,14 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// the machine was suspended.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
-/// A run that starts at least this late counts as missed, not merely as delayed.
+/// A run that starts at least this long after its scheduled time counts as missed, not only as
+/// delayed.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
-/// Timeout of the history query, for which the first run waits.
+/// Timeout for reading the run history. The first run waits until the history has been read.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves the operations port and runs on schedule until it is stopped.
+/// Serves the operations port and performs the scheduled runs until the daemon is stopped.
 pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let Service { sweep, schedule, jitter, ops_bind: bind, ops_hosts, supervisor } = service;
     let metrics = match metrics::install(&sweep.targets) {
@@ -82,7 +83,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
         let _ = notifier.await;
     }
     handle.stop(true).await;
-    // It removes the registration, within its timeout.
+    // This task removes the registration. A timeout limits the removal.
     let _ = registration.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
@@ -90,8 +91,8 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     exit
 }
 
-/// Initializes the metrics from the history of earlier runs. Without a history or a reachable
-/// database, they are 0 until the first run of this process.
+/// Initializes the metrics from the history of earlier runs. If there is no history or the database
+/// is not reachable, the metrics are 0 until the first run of this process.
 async fn remember(sweep: &Sweep) {
     let asking = async {
         let client =
@@ -120,8 +121,8 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    /// Runs at each time of the schedule until a signal is received, or until an error shows that
-    /// there is no configuration for this database.
+    /// Starts a run at each scheduled time. Stops when a signal is received or when an error shows
+    /// that the targets do not apply to this database.
     async fn keep(&self, mut ticks: Ticks<'_>) -> Exit {
         if let Err(error) = self.applicable().await {
             return Self::give_up(&error);
@@ -173,7 +174,7 @@ impl Rounds<'_> {
     }
 
     /// Returns an error if the targets do not apply to this database. If the database does not
-    /// respond in time, the runs detect the error.
+    /// respond in time, returns `Ok`, and the runs detect the error.
     async fn applicable(&self) -> Result<(), SweepError> {
         let check = tokio::time::timeout(HISTORY_TIMEOUT, self.sweep.is_applicable());
         let checked = tokio::select! {

@@ -50,7 +50,7 @@ fn text(chosen: &[&str]) -> String {
         .replace("{table}", &table)
 }
 
-/// Writes a new file, completely or not at all. Returns an error if it exists.
+/// Writes a new file, completely or not at all. Returns an error if the file already exists.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| {

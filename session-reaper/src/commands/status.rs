@@ -21,7 +21,8 @@ use reaper::{BacklogSnapshot, Sweep, SweepError};
 /// part of a refresh.
 const RECOUNT: Duration = Duration::from_secs(10);
 
-/// Timeout of reading the shared tables, which takes milliseconds on a responsive server.
+/// Timeout for reading the tables that reapers share. Reading them takes milliseconds on a
+/// responsive server.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Moves the cursor to the top left. Lines are then cleared one by one, which avoids flicker.
@@ -120,7 +121,7 @@ async fn read_status(
     if backlog.counted.is_none_or(|counted| counted.elapsed() >= RECOUNT) {
         match sweep.backlog_snapshots().await {
             Ok(snapshots) => (backlog.snapshots, backlog.note) = (snapshots, None),
-            // The shared tables are also shown without a configuration.
+            // The data in the shared tables is shown even if no targets apply to this database.
             Err(error @ SweepError::NotAuthApi(_)) => {
                 (backlog.snapshots, backlog.note) =
                     (Vec::new(), Some(format!("the backlog was not counted: {error}")));

@@ -7,8 +7,8 @@ use pg::connect::has_password;
 use super::values::ConfigErrors;
 use crate::cli::Cli;
 
-/// Parses the command line. Like [`clap::Parser::parse`], it ends the process for `--help` and for
-/// usage errors. A secret in a flag is a configuration error.
+/// Parses the command line. Like [`clap::Parser::parse`], this function ends the process for
+/// `--help` and for usage errors. A secret in a flag is a configuration error.
 pub fn command_line() -> Result<Cli, ConfigErrors> {
     let command = Cli::command();
     let matches = command.clone().get_matches();

@@ -49,14 +49,14 @@ pub(super) fn log(
     LogConfig { format, filter, colour }
 }
 
-/// Applies directives for `session_reaper` to the crate of the engine, too: for operators, both are
-/// one program.
+/// Applies directives for `session_reaper` also to the crate `reaper`, because operators see both
+/// crates as one program.
 fn with_engine(filter: &str) -> String {
     let of_engine = filter.split(',').filter_map(|directive| {
         let level = directive.trim().strip_prefix("session_reaper=")?;
         Some(format!("reaper={level}"))
     });
-    // More specific and later directives take precedence, so those of the user come last.
+    // More specific and later directives take precedence, so the user's directives come last.
     of_engine.chain([filter.to_owned()]).collect::<Vec<_>>().join(",")
 }
 

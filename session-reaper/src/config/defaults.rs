@@ -1,4 +1,5 @@
-//! The defaults of this program's own settings. Those of a run are in [`reaper::defaults`].
+//! The defaults of this program's own settings. The defaults of a run's settings are in
+//! [`reaper::defaults`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

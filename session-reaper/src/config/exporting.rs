@@ -38,7 +38,8 @@ pub(super) fn exports(options: &Exporting, config_errors: &mut ConfigErrors) -> 
 pub(super) fn spans(options: &Tracing, config_errors: &mut ConfigErrors) -> Option<SpanReceiver> {
     let text = given(options.otlp_endpoint.as_ref())?;
     match text.parse::<Url>() {
-        // The client's error messages contain the URL.
+        // The error messages of the HTTP client contain the URL, so the URL must not contain a
+        // password.
         Ok(endpoint) if !endpoint.username().is_empty() || endpoint.password().is_some() => {
             let right = "must not contain a user or a password: set OTEL_EXPORTER_OTLP_HEADERS=authorization=… instead";
             config_errors.add_unquoted("OTEL_EXPORTER_OTLP_ENDPOINT", right);

@@ -10,7 +10,7 @@ use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
 use reaper::{Ancient, Ident, Order, Reason, TableName, Unit};
 
-/// The same range as `MAX_CHUNK`.
+/// The range of `chunk`, which is the same as the range of `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
 const DUE: &str =
@@ -24,19 +24,20 @@ const COLUMN: &str = r#"expected a column name; quote a name with capital letter
 
 /// The contents of a file.
 pub(super) struct File {
-    /// Names and texts of the presets.
+    /// The name and the text of each preset.
     pub(super) presets: Vec<(&'static str, &'static str)>,
     pub(super) entries: Vec<Entry>,
 }
 
-/// A `[[target]]`. A key that is absent is `None`; the empty string removes the `filter` or `group`
-/// of a preset.
+/// A `[[target]]`. The field of an absent key is `None`. An empty string in `filter` or `group`
+/// removes the condition or the group of the preset's target.
 #[derive(Clone)]
 pub(super) struct Entry {
-    /// The byte offset of its first character.
+    /// The byte offset of the first character of the entry.
     pub(super) at: usize,
     pub(super) table: TableName,
-    /// The table of a preset that has another schema or another name in this database.
+    /// The table's name in the preset, if the table has another schema or another name in this
+    /// database.
     pub(super) replaces: Option<TableName>,
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,
@@ -49,7 +50,7 @@ pub(super) struct Entry {
     pub(super) confirmed: Option<bool>,
 }
 
-/// Parses a file. Errors are recorded in the source; invalid entries are omitted from the result.
+/// Parses a file. Errors are recorded in `source`; invalid entries are omitted from the result.
 pub(super) fn read(source: &mut Source<'_>) -> File {
     let mut file = File { presets: Vec::new(), entries: Vec::new() };
     let Some(table) = source.parse() else { return file };

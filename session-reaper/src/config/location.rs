@@ -20,7 +20,8 @@ pub(super) struct KeyValue<'v, 's> {
 }
 
 impl<'s> Source<'s> {
-    /// Parses the whole file. Returns `None` and records all syntax errors if it is not valid TOML.
+    /// Parses the whole file. If the file is not valid TOML, records all syntax errors and returns
+    /// `None`.
     pub(super) fn parse(&mut self) -> Option<DeTable<'s>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -54,8 +55,8 @@ impl<'s> Source<'s> {
         self.wrong(found.value.span().start, format!("{}{shown}: {right}", found.key));
     }
 
-    /// Returns the values of the known keys of a table, in the order of `known`. Records an error
-    /// with the most similar known key for each unknown key.
+    /// Returns the values of the known keys of a table, in the order of `known`. For each unknown
+    /// key, records an error that suggests the most similar known key.
     pub(super) fn keys<'v, const N: usize>(
         &mut self,
         table: &'v DeTable<'s>,
@@ -84,7 +85,8 @@ impl<'s> Source<'s> {
         text
     }
 
-    /// Returns a string parsed by `read`. If it cannot be parsed, the error contains `right`.
+    /// Parses a string with `read`. If the string cannot be parsed, records an error that contains
+    /// `right`.
     pub(super) fn read<T>(
         &mut self,
         found: Option<KeyValue<'_, 's>>,

@@ -24,7 +24,8 @@ presets!(
     "tower-sessions",
 );
 
-/// Returns the preset of this name; the error suggests a similar name and lists all presets.
+/// Returns the preset with this name. If there is none, the error suggests a similar name and lists
+/// all presets.
 pub(super) fn find(name: &str) -> Result<(&'static str, &'static str), String> {
     if let Some(preset) = PRESETS.iter().find(|(known, _)| *known == name) {
         return Ok(*preset);

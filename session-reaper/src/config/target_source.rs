@@ -1,5 +1,6 @@
-//! Chooses the targets: those of the configuration file, or without a file those of the preset
-//! `auth-api` with the retentions from the environment.
+//! Chooses the targets. If there is a configuration file, the file defines them. Otherwise, the
+//! preset `auth-api` defines the targets, and environment variables can change how long rows are
+//! kept.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use reaper::{Target, history};
 /// The targets and where they come from.
 pub(super) struct TargetSource {
     pub(super) targets: Vec<Target>,
-    /// Whether no file was given. The targets then apply to auth-api's database only.
+    /// `true` if there is no configuration file. The targets then apply only to auth-api's
+    /// database.
     pub(super) built_in: bool,
 }
 

@@ -10,26 +10,26 @@ use reaper::{Absent, Ident, Reason, TableName, Target};
 /// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]
 pub struct PresetTarget {
-    /// The table, as the project names it.
+    /// The name of the table in the project.
     pub table: TableName,
-    /// The reasons for which its rows are due.
+    /// The reasons for which rows are due.
     pub reasons: Vec<Reason>,
     /// The condition on the row `t`.
     pub filter: Option<String>,
-    /// The column whose equal values keep rows together.
+    /// The column `group`: rows with the same value in it are kept until all of them are due.
     pub group: Option<Ident>,
-    /// Whether it is reaped by default.
+    /// Whether the target is enabled by default.
     pub enabled: bool,
-    /// Its TOML text, starting with `[[target]]`.
+    /// The TOML text of the target, starting with `[[target]]`.
     pub text: &'static str,
 }
 
 /// A preset.
 #[derive(Clone, Debug)]
 pub struct Preset {
-    /// Its name in `preset = "…"`.
+    /// The name of the preset, as in `preset = "…"`.
     pub name: &'static str,
-    /// Its targets; two of them may have the same table.
+    /// The targets of the preset. Two targets may have the same table.
     pub targets: Vec<PresetTarget>,
 }
 
@@ -54,7 +54,7 @@ fn preset_targets(name: &str, text: &'static str) -> Vec<PresetTarget> {
             filter: entry.filter,
             group: entry.group.as_deref().and_then(Ident::parse),
             enabled: entry.enabled != Some(false),
-            // A comment between two targets belongs to the second.
+            // A comment between two targets belongs to the second target.
             text: text.rsplit_once("\n\n").map_or(text, |(own, _)| own).trim_end(),
         }
     };
@@ -107,7 +107,7 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         match location {
             Some(index) => {
                 changed[index] = true;
-                // The retention may be inherited from a preset target of another table.
+                // `keep` may be inherited from a preset target for a table that has another name.
                 let inherited = entry.due.is_none();
                 let entry = change(&mut entries[index].0, entry);
                 if let (true, Some(due)) = (inherited, &entry.due) {

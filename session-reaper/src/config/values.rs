@@ -8,7 +8,8 @@ use std::time::Duration;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
-/// The name of an option, its value unless that is a secret, and the expected value.
+/// The name of an option, the given value unless it is secret or absent, and a description of valid
+/// values.
 #[derive(Debug, PartialEq, Eq)]
 struct ConfigError {
     name: Cow<'static, str>,
@@ -26,7 +27,7 @@ impl ConfigErrors {
         });
     }
 
-    /// Records an error of `name` without its value, which is a secret or absent.
+    /// Records an error for `name` without the given value, which is secret or absent.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
         self.0.push(ConfigError { name: name.into(), given: None, right: right.into() });
     }
@@ -75,7 +76,7 @@ pub(super) struct DurationRange {
 }
 
 impl ConfigErrors {
-    /// Returns a duration within a range, or the default if the value is unset.
+    /// Returns the duration, which must be within the range, or the default if the value is unset.
     pub(super) fn duration(
         &mut self,
         name: &'static str,
@@ -109,7 +110,8 @@ impl ConfigErrors {
         }
     }
 
-    /// Returns a whole number within a range, if one is set.
+    /// Returns the whole number, which must be within the range, or `None` if the value is unset or
+    /// invalid.
     pub(super) fn whole(
         &mut self,
         name: &'static str,

@@ -6,7 +6,8 @@ use super::table::{Column, Table};
 /// Leading words of flags, which are ignored.
 const VERBS: &[&str] = &["is", "was", "has", "does"];
 
-/// Flags that keep a row while they are true, without separators and without a word of [`VERBS`].
+/// Flags that keep a row while they are true. The names have no separators and no words of
+/// [`VERBS`].
 #[rustfmt::skip]
 const KEEPS_WHEN_TRUE: &[&str] = &[
     "neverexpires", "neverexpire", "neverexpiring", "expiresnever", "noexpiry", "noexpiration", "noexpire", "nonexpiring",
@@ -30,7 +31,8 @@ const HARMLESS: &[&str] = &[
     "secure", "httponly", "admin", "staff", "superuser", "mobile",
 ];
 
-/// Columns that make the meaning of a time doubtful, without separators.
+/// Columns that make the meaning of a time doubtful, each with the reason. The names have no
+/// separators.
 const DOUBTFUL: &[(&str, &str)] = &[
     ("validfrom", "a validity period is often a historical record"),
     ("effectivefrom", "a validity period is often a historical record"),
@@ -59,7 +61,8 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("expiresin", LIFETIME),
 ];
 
-/// Words that make the meaning of a time doubtful wherever they occur in a column name.
+/// Words that make the meaning of a time doubtful wherever they occur in a column name, each with
+/// the reason.
 const DOUBTFUL_WORDS: &[(&str, &str)] = &[
     ("refresh", REFRESH),
     ("replaced", CHAIN),
@@ -83,13 +86,14 @@ const CHAIN: &str = "the rows of a chain may be needed to detect the reuse of an
 const LIFETIME: &str = "the expiry may be this lifetime added to another time";
 const EXTENDED: &str = "the row may have been extended beyond this time";
 const KEPT: &str = "the row may have to be kept beyond this time";
-// Such rows store tokens of another service, which are usable while the refresh token is valid.
+// A row with a refresh token stores tokens of another service. These tokens are usable while the
+// refresh token is valid.
 const REFRESH: &str = "the time may be the expiry of an access token, which the refresh token in the same row outlives";
 
 /// Conclusions from the other columns of a row.
 #[derive(Debug, Default)]
 pub(super) struct ColumnContext {
-    /// Conditions that keep rows which a flag exempts from expiry.
+    /// Conditions that keep the rows that a flag exempts from expiry.
     pub(super) conditions: Vec<String>,
     pub(super) doubts: Vec<String>,
 }

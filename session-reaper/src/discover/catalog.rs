@@ -14,16 +14,17 @@ use super::values::Known;
 use super::{names, reading, sample};
 use reaper::{Ident, TableName};
 
-/// Timeout of reading the catalog, the statistics and the samples. A catalog of hundreds of tables
-/// takes milliseconds to read, so this is sufficient for a hundred thousand tables.
+/// Timeout for reading the catalog, the statistics and the samples. Reading a catalog of hundreds
+/// of tables takes milliseconds, so this timeout is sufficient for a hundred thousand tables.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// Starts one snapshot for all queries. The queries lock only the catalog.
+/// Starts a transaction in which all queries use the same snapshot. The queries lock only the
+/// catalog.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
 /// Prevents the queries from finding operators and functions that an attacker has created in the
-/// configured `search_path`. The values in `pg_stats` are read as UTC and ISO.
+/// configured `search_path`. The times in `pg_stats` are read in UTC and in the ISO format.
 const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
 /// Why the catalog could not be read.
@@ -62,7 +63,7 @@ pub(super) struct Catalog {
 /// A foreign key that references a table.
 pub(super) struct Reference {
     pub(super) from: TableName,
-    /// Its column; `None` if it has several.
+    /// The referencing column; `None` if the foreign key has several columns.
     pub(super) column: Option<Ident>,
     pub(super) to_itself: bool,
     /// The value of `pg_constraint.confdeltype`.

@@ -2,7 +2,7 @@
 -- base type. The key is the primary key, or otherwise the shortest unique key without nullable
 -- columns. A partitioned table includes its partitions. The row estimate of a table that was never
 -- analyzed is -1. A trigger (tgtype 8) or a rule ('4') on DELETE may change other rows in any way.
--- This query opens no user table and waits for no lock on one.
+-- This query opens no user table and waits for no lock on a user table.
 SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'p',
     CASE c.relkind WHEN 'p' THEN (
         WITH RECURSIVE part (oid) AS (

@@ -1,5 +1,5 @@
-//! Doubts: reasons against deleting the rows of a table by a column. Each doubt lowers the
-//! confidence by one step.
+//! Doubts: reasons why it may be wrong to delete the rows of a table when the time in a column has
+//! passed. Each doubt lowers the confidence by one step.
 
 use chrono::DateTime;
 
@@ -18,8 +18,8 @@ const ENOUGH_ROWS: f64 = 20.0;
 /// The maximum expected clock difference between an application and the database, in seconds.
 const CLOCKS: f64 = 60.0;
 
-/// The maximum offset of a time without a zone, in seconds. Such a time may be the local time of
-/// any time zone.
+/// The maximum offset of a time zone from UTC, in seconds. A time without a zone may be the local
+/// time in any time zone.
 const ZONES: f64 = 14.0 * 3600.0;
 
 /// Returns doubts about the name of a table.
@@ -50,18 +50,20 @@ pub(super) fn of_deleting(table: &Table) -> impl Iterator<Item = String> {
     acts.into_iter().chain(inherited)
 }
 
-/// Returns the doubt about a column that is named after the rows.
+/// Returns the doubt that a column causes because it is named after the rows of the table.
 pub(super) fn of_named(named: &Named) -> String {
     let (column, of) = (names::ident(&named.column), names::table(&named.table));
     format!("{column} of {of} seems to reference these rows without a foreign key")
 }
 
-/// Returns the number of units per second; a timestamp is already in seconds.
+/// Returns the number of units per second. Returns 1 for `None`, because the values of timestamps
+/// are read in seconds.
 pub(super) fn per_second(unit: Option<Unit>) -> f64 {
     UNITS.iter().find(|(_, of, _)| Some(*of) == unit).map_or(1.0, |(.., per_second)| *per_second)
 }
 
-/// Returns columns of other tables that are named after these rows and have no foreign key.
+/// Returns columns of other tables that are named after the rows of `table` and have no foreign
+/// key.
 pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator<Item = &'a Named> {
     let own = words(table.name.name.as_str());
     let schema = |named: &Named| named.table.schema.clone();
@@ -102,11 +104,12 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
 pub(super) struct OfValues {
     pub(super) doubts: Vec<String>,
     pub(super) notes: Vec<String>,
-    /// Whether some values are before 2000, or it is an integer, where 0 often means "never".
+    /// Whether some values are before 2000, or the column is an integer, in which 0 often means
+    /// "never".
     pub(super) ancient: bool,
 }
 
-/// Evaluates the known values of a column; `units` are the possible units of an integer.
+/// Evaluates the known values of a column; `units` are the possible units of an integer column.
 pub(super) fn of_values(
     column: &Column,
     reading: &Reading,

@@ -17,8 +17,8 @@ pub struct Findings {
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
-    /// Tables whose names suggest sessions, tokens or codes, but which have no column by which
-    /// their rows could be deleted.
+    /// Tables whose names suggest sessions, tokens or codes, but in which no column was recognized
+    /// that determines when rows may be deleted.
     pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
@@ -30,10 +30,10 @@ pub struct Findings {
 pub(super) enum How {
     /// More than half of the preset's tables exist.
     Certain,
-    /// More than half of them also exist in another schema. The preset itself covers the tables of
-    /// one schema; the targets of this schema are written in full.
+    /// More than half of the preset's tables exist in this schema, but also in another one. A
+    /// preset covers the tables of only one schema, so the targets of this one are written in full.
     Again,
-    /// Some tables exist that are, or look like, those of the preset.
+    /// Some tables are, or look like, tables of the preset.
     Perhaps,
 }
 
@@ -56,16 +56,17 @@ pub(super) struct PresetTable {
     pub(super) rows: Option<u64>,
     /// Whether the preset disables the target by default.
     pub(super) off: bool,
-    /// Whether the preset's name does not resolve to the table, so that `replaces` is required.
+    /// `true` if the name in the preset does not resolve to the table in this database. The
+    /// proposal then needs `replaces`.
     pub(super) elsewhere: bool,
-    /// Whether its condition or children name other tables without a schema. In another schema
-    /// these names may resolve to unrelated tables.
+    /// Whether the target's condition or children contain names of other tables without a schema.
+    /// If the target is used for another schema, these names may resolve to unrelated tables.
     pub(super) names_others: bool,
     /// Foreign keys that reference the table.
     pub(super) notes: Vec<String>,
-    /// Differences from the project's table. Any of them disables the target.
+    /// Differences from the project's table. Any difference disables the target.
     pub(super) doubts: Vec<String>,
-    /// The proposed handling of times before the year 2000, if there are any.
+    /// The proposed handling of times before the year 2000; set if the columns contain such times.
     pub(super) ancient: Option<&'static str>,
     /// Indexes to create before the first run.
     pub(super) missing_indexes: Vec<String>,
@@ -76,33 +77,36 @@ pub(super) struct PresetTable {
     pub(super) text: &'static str,
 }
 
-/// A table that belongs to no preset and has columns by which its rows might be deleted.
+/// A table that belongs to no preset and has columns that may determine when rows should be
+/// deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundTarget {
     pub(super) table: String,
     pub(super) rows: Option<u64>,
-    /// Whether it is certain enough to be active in the proposal.
+    /// Whether the target is certain enough to be active in the proposal.
     pub(super) live: bool,
     pub(super) columns: Vec<FoundColumn>,
     pub(super) group: Option<Group>,
     /// The condition that excludes exempt rows.
     #[serde(rename = "where")]
     pub(super) filter: Option<String>,
-    /// The proposed handling of times before the year 2000, if there are or may be any.
+    /// The proposed handling of times before the year 2000; set if the columns contain or may
+    /// contain such times.
     pub(super) ancient: Option<&'static str>,
     pub(super) notes: Vec<String>,
 }
 
-/// A table that looks like sessions but has no recognized column.
+/// A table whose name suggests sessions, tokens or codes, but in which no column was recognized.
 #[derive(Debug, Serialize)]
 pub(super) struct Unrecognised {
     pub(super) table: String,
     pub(super) rows: Option<u64>,
-    /// Columns that seem to store when a row is due but have unsupported types, with these types.
+    /// Columns that seem to store when a row is due but whose types are unsupported, each with its
+    /// type.
     pub(super) unusable: Vec<String>,
 }
 
-/// A column by which rows might be deleted.
+/// A column that may determine when rows should be deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundColumn {
     pub(super) column: String,
@@ -112,11 +116,11 @@ pub(super) struct FoundColumn {
     pub(super) reason: String,
     pub(super) keep: &'static str,
     pub(super) zone: Option<&'static str>,
-    /// The unit of an integer; all possible units if it is not known.
+    /// The unit of an integer column; all possible units if the unit is not known.
     pub(super) unit: Vec<&'static str>,
     pub(super) sureness: Sureness,
     pub(super) why: Vec<String>,
-    /// Whether the column is active in its target, which itself may be commented out.
+    /// Whether the column is active within its target. The whole target may still be commented out.
     pub(super) chosen: bool,
     pub(super) missing_index: Option<String>,
 }
@@ -145,7 +149,8 @@ impl FoundPreset {
         self.how != How::Perhaps
     }
 
-    /// Returns the OIDs of its tables and of the referencing tables that it covers.
+    /// Returns the OIDs of the preset's tables, and of the referencing tables that the preset
+    /// covers.
     pub(super) fn oids<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = u32> + 'a {
         let beside = catalog.tables.iter().filter(|table| {
             table.schema() == self.schema && REFERRERS.contains(&table.name.name.as_str())

@@ -18,7 +18,8 @@ use reaper::Unit;
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();
-    // The times of creation and change are ignored if there is any other column.
+    // Times of creation or of the last change are ignored if the table has a column with another
+    // meaning.
     for little in [Meaning::Creation, Meaning::Change] {
         if readings.iter().any(|(_, reading)| reading.consequence.meaning != little) {
             readings.retain(|(_, reading)| reading.consequence.meaning != little);
@@ -29,8 +30,8 @@ pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     }
     let times: Vec<&Column> = readings.iter().map(|(column, _)| *column).collect();
     let beside = beside::look(table, table.columns.iter(), &times);
-    // A row that does not expire may still be revoked, so the condition does not apply to the other
-    // reasons.
+    // A row that is exempt from expiry may still be revoked, so the condition applies only to
+    // expiry.
     let (exempt, others): (Vec<_>, Vec<_>) = readings
         .into_iter()
         .partition(|(_, reading)| !beside.conditions.is_empty() && reading.is_expiry());
@@ -169,7 +170,7 @@ fn found(table: &Table, catalog: &Catalog, column: &Column, reading: &Reading) -
     }
 }
 
-/// Returns the possible units of an integer, by its values, name and type.
+/// Returns the possible units of an integer column, according to its values, name and type.
 fn unit(column: &Column, named: Option<Unit>, facts: &Facts) -> Vec<&'static str> {
     let all = || UNITS.iter().map(|(name, ..)| *name).collect();
     match &facts.values {

@@ -1,5 +1,5 @@
--- Returns columns whose names match one of the patterns $1, in lower case and without underscores,
--- and that have no foreign key of their own. Such a column may still reference rows of another
+-- Returns columns that have no foreign key of their own and whose names, in lower case and without
+-- underscores, match one of the patterns $1. Such a column may still reference rows of another
 -- table.
 SELECT c.oid, n.nspname::text, c.relname::text, a.attname::text, format_type(a.atttypid, -1)
 FROM pg_attribute a

@@ -2,8 +2,8 @@
 
 use reaper::{Ident, TableName};
 
-/// Returns a name as SQL and `reaper.toml` require it: quoted if necessary. It may contain any
-/// characters.
+/// Returns a name for use in SQL and in `reaper.toml`, quoted if necessary. The name may contain
+/// any characters.
 pub(super) fn ident(name: &Ident) -> String {
     if Ident::parse(name.as_str()).is_some_and(|parsed| parsed == *name) {
         name.as_str().to_owned()
@@ -12,7 +12,7 @@ pub(super) fn ident(name: &Ident) -> String {
     }
 }
 
-/// Returns a table's name in the same form, with its schema.
+/// Returns a table's name with its schema, both in the form that [`ident`] returns.
 pub(super) fn table(name: &TableName) -> String {
     let schema = name.schema.as_ref().map(|schema| format!("{}.", ident(schema)));
     schema.unwrap_or_default() + &ident(&name.name)
@@ -58,8 +58,9 @@ pub(super) fn is_noun(word: &str, noun: &str) -> bool {
 /// Words after the noun in the name of a column that references a row.
 const REFERS: &[&str] = &["id", "uuid", "key", "fk", "ref", "pk"];
 
-/// Returns the possible singular nouns for a row of a table, and whether each is only the last of
-/// several words: `user_sessions` has `usersession` and, as its last word, `session`.
+/// Returns the possible singular nouns for a row of a table. The flag of a noun is `true` if the
+/// noun is only the last of several words. For `user_sessions`, the nouns include `usersession`
+/// (`false`) and `session` (`true`).
 fn nouns(table: &[String]) -> Vec<(String, bool)> {
     let Some((last, before)) = table.split_last() else { return Vec::new() };
     let plural = last.ends_with('s') && !last.ends_with("ss");
@@ -75,7 +76,8 @@ fn nouns(table: &[String]) -> Vec<(String, bool)> {
     whole.into_iter().chain(last).filter(|(noun, _)| noun.len() > 2).collect()
 }
 
-/// Returns the endings, without separators, of columns that may reference rows of this table.
+/// Returns the endings, without separators, of the names of columns that may reference rows of this
+/// table.
 pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
     let mut ends = Vec::new();
     for (noun, _) in nouns(table) {
@@ -90,12 +92,13 @@ pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
 pub(super) enum Refers {
     /// `session_id`, `last_session_key`
     ById,
-    /// `session`: a reference only if it has the type of a key.
+    /// `session`: a reference only if the column has the type of a key.
     ByNoun,
 }
 
-/// Returns whether and how a column name refers to the rows of a table, and whether it matches only
-/// the last word of the table's name (`true`).
+/// Returns how a column name refers to the rows of a table, and `true` if the column name matches
+/// only the last word of the table's name. Returns `None` if the column name does not refer to the
+/// rows.
 pub(super) fn refers(column: &str, table: &[String]) -> Option<(Refers, bool)> {
     let words = words(column);
     // All suffixes of the column name, without separators.

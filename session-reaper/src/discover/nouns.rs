@@ -25,7 +25,8 @@ enum Place {
 /// Nouns in table names, in order of precedence.
 #[rustfmt::skip]
 const TABLES: &[(Place, Rows, &[&str])] = &[
-    // Nouns of codes, tokens and sessions of other kinds, and of those that their owners keep.
+    // Nouns for other kinds of codes, tokens and sessions, such as discount codes, and for codes,
+    // tokens and sessions that their owners keep.
     (Place::Anywhere, Rows::Lasting, &[
         "promo", "promotion", "discount", "coupon", "voucher", "gift", "referral", "checkout", "cart", "booking",
         "reservation", "appointment", "zip", "postal", "country", "currency", "error", "qr", "tax", "training", "course",
@@ -50,7 +51,8 @@ const TABLES: &[(Place, Rows, &[&str])] = &[
     ]),
 ];
 
-/// Words that do not change the meaning of a fleeting noun. Any other word may: `parking_session`.
+/// Words that do not change the meaning of a `Rows::Fleeting` noun. Any other word may change it,
+/// as in `parking_session`.
 #[rustfmt::skip]
 const BESIDE: &[&str] = &[
     "user", "account", "customer", "member", "admin", "administrator", "staff", "operator", "client", "web", "http",
@@ -66,22 +68,23 @@ const BESIDE: &[&str] = &[
 /// confirmation may belong to anything.
 const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
 
-/// Words in the names of schemas that contain copies and records.
+/// Words in the names of schemas that contain copies or records.
 const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
 
-/// Fleeting rows that may be needed long after they have expired.
+/// Nouns for `Rows::Fleeting` rows that may be needed long after they have expired, each with the
+/// reason.
 const ASKED_FOR: &[(&str, &str)] = &[
     ("invite", "the record of who invited whom may be needed later"),
     ("invitation", "the record of who invited whom may be needed later"),
 ];
 
-/// Minimum length of a noun that is also recognized at the end of a word: `refreshtoken`.
+/// Minimum length of a noun that is also recognized at the end of a word, as in `refreshtoken`.
 const LONG_NOUN: usize = 5;
 
 /// The reaper's own tables, which every run cleans up.
 pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
 
-/// Returns how long the rows are meant to exist, and the noun that shows it.
+/// Returns how long the rows are meant to exist, and the noun from which this was derived, if any.
 pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     for (place, rows, nouns) in TABLES {
         let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };
@@ -94,8 +97,8 @@ pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     (Rows::Plain, None)
 }
 
-/// Returns the part of a word before the noun: empty for `tokens`, `refresh` for `refreshtokens`,
-/// `None` if the word does not end with the noun.
+/// Returns the part of a word before the noun: for the noun `token`, an empty part for `tokens` and
+/// `refresh` for `refreshtokens`. Returns `None` if the word does not end with the noun.
 fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
     let at_end = |word: &'a str| word.strip_suffix(noun).filter(|_| noun.len() >= LONG_NOUN);
     if is_noun(word, noun) {
@@ -105,7 +108,8 @@ fn stem<'a>(word: &'a str, noun: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns doubts about the name of a table with fleeting rows and about the name of its schema.
+/// Returns doubts about the name of a table with `Rows::Fleeting` rows, and about the name of the
+/// schema.
 pub(super) fn doubts(table: &[String], noun: &str, schema: &[String]) -> Vec<String> {
     let mut doubts = Vec::new();
     let known = |word: &str| {

@@ -13,8 +13,8 @@ const SKELETON: &str = r#"
 #due = [{ reason = "expired", column = "expires_at", keep = "1d" }]
 "#;
 
-/// Lines of a file. Names come from a database in which an attacker may have chosen them, so none
-/// of them may end a comment or a string.
+/// Lines of a file. Names come from the database, where an attacker may have chosen them, so a name
+/// must not be able to terminate a comment or a string.
 #[derive(Default)]
 struct Lines(String);
 
@@ -160,7 +160,7 @@ fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     ancient(lines, off, table.ancient);
 }
 
-/// Writes the keys that override those of the preset.
+/// Writes the keys that override keys of the preset's target.
 fn change(lines: &mut Lines, table: &PresetTable, name: &str) {
     let doubtful = !table.doubts.is_empty();
     if !table.elsewhere && !doubtful && table.ancient.is_none() {

@@ -10,9 +10,9 @@ use reaper::Unit;
 pub(super) struct Reading {
     pub(super) consequence: &'static Consequence,
     pub(super) sureness: Sureness,
-    /// Whether it describes the row, not a part of it.
+    /// Whether the column describes the whole row, not a part of the row.
     pub(super) of_row: bool,
-    /// Whether the name alone is not sufficient.
+    /// `true` if the name alone is not sufficient, so that the values must confirm the meaning.
     pub(super) weak: bool,
     pub(super) unit: Option<Unit>,
 }
@@ -49,7 +49,7 @@ fn is_time(column: &Column) -> bool {
     )
 }
 
-/// Returns whether a due column can have this type.
+/// Returns whether a column of this type is supported in `due`.
 pub(super) fn is_usable(column: &Column) -> bool {
     is_integer(column) || is_time(column)
 }
@@ -101,7 +101,7 @@ pub(super) fn read(table: &Table, column: &Column) -> Option<Reading> {
     Some(Reading { consequence, sureness, of_row, weak: sign.weak, unit })
 }
 
-/// Returns the columns by which rows could be deleted if their types were supported.
+/// Returns the columns that could be used in `due` if the types of the columns were supported.
 pub(super) fn of_other_types(table: &Table) -> impl Iterator<Item = &Column> {
     let other = |column: &Column| !is_usable(column) && column.sql_type != "boolean";
     table.columns.iter().filter(move |column| other(column) && sign(column).is_some())

@@ -1,5 +1,6 @@
 //! Finds the tables of presets by their names, by the columns that the preset uses and, if the name
-//! is a common one, by the other columns. Only the preset's file defines what it deletes.
+//! of a table is common, by the other columns of the table. Only the file of a preset defines what
+//! the preset deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -34,7 +35,8 @@ fn in_schemas(preset: &Preset, catalog: &Catalog) -> Vec<FoundPreset> {
     let schemas: BTreeSet<&str> = catalog.tables.iter().filter(fits).map(Table::schema).collect();
     let mut found: Vec<FoundPreset> =
         schemas.into_iter().map(|schema| in_schema(preset, schema, catalog)).collect();
-    // The preset itself covers the tables that its names resolve to, if there are any.
+    // If there is a schema to which the preset's names resolve, the preset itself covers that
+    // schema.
     found.sort_by_key(|found| found.tables.iter().any(|table| table.elsewhere));
     for again in found.iter_mut().filter(|found| found.how == How::Certain).skip(1) {
         again.how = How::Again;
@@ -84,7 +86,7 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
     };
     let tables: Vec<PresetTable> = preset.targets.iter().map(of).collect();
     // Versions of a project differ in their tables, so not all of them are required. One table of
-    // two is not enough: it may be an unrelated `sessions`.
+    // two is not enough: the table may be an unrelated `sessions`.
     let wanted: HashSet<&str> =
         tables.iter().filter(|table| !table.off).map(|table| table.table.as_str()).collect();
     let there: HashSet<&str> = tables
@@ -98,8 +100,9 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
     FoundPreset { preset: preset.name, schema: schema.to_owned(), how, tables }
 }
 
-/// Returns whether a table matches a target: it has the same name and all columns that the preset
-/// uses, with suitable types, and a table with a common name has enough of the other columns.
+/// Returns whether a table matches a target. The table must have the same name and all columns that
+/// the preset uses, with suitable types. If the name is common, the table must also have enough of
+/// the other columns.
 fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
     let has = |name: &&&str| table.column(&Ident::new(**name)).is_some();
     let shaped = |shape: &Shape| shape.columns.iter().filter(has).count() >= shape.least;

@@ -1,5 +1,6 @@
--- Runs while the table $1 is locked. Returns a row only if the table is still named $2.$3 and its
--- owner could act as the current role: the number of its blocks and the current time.
+-- Runs while the table $1 is locked. Returns the number of blocks of the table and the current
+-- time. Returns no row if the table is no longer named $2.$3 or if the owner of the table cannot
+-- act as the current role.
 SELECT pg_relation_size(c.oid) / current_setting('block_size')::int8, date_part('epoch', clock_timestamp())
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,9 +1,10 @@
 //! Reads values of columns from a small sample of the rows if that is safe, otherwise from
 //! `pg_stats`.
 //!
-//! A table is read only if its owner could act as the current role anyway, because planning a query
-//! may run functions that the owner has added to indexes and constraints. Locks are never waited
-//! for, and row security makes a read fail instead of running policies.
+//! A table is read only if the owner of the table can act as the current role in any case. This is
+//! required because planning a query may run functions that the owner has added to indexes and
+//! constraints. A read never waits for a lock. If a policy of row security would apply, the read
+//! fails and does not run the policy.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL s
      SET LOCAL row_security = off; SET LOCAL TimeZone = 'UTC'; SET LOCAL jit = off; \
      SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '100ms'";
 
-/// A table, or a partition of one, that may be read.
+/// A table or partition that may be read.
 pub(super) struct Relation {
     root: u32,
     oid: u32,
@@ -71,7 +72,7 @@ pub(super) async fn statistics(
     Ok(known)
 }
 
-/// Returns the relations that contain the rows of the tables that may be read.
+/// Returns the relations that contain the rows of the tables, if they may be read.
 pub(super) async fn relations(
     client: &Client,
     asked: &[(&Table, &Column)],
@@ -136,7 +137,8 @@ pub(super) async fn samples(
         for (index, column) in columns.iter().enumerate() {
             let more = sample.as_ref().and_then(|sample| sample.get(index));
             let all = seen.entry(key(column)).or_insert_with(|| Some(Values::default()));
-            // If the values of one partition are unknown, those of the table are unknown.
+            // If the values of one partition are unknown, the values of the whole table are
+            // unknown.
             match (&mut *all, more) {
                 (Some(all), Some(more)) => {
                     all.as_of = more.as_of;
@@ -155,7 +157,8 @@ pub(super) async fn samples(
     Ok(())
 }
 
-/// Returns the values of each column in a few blocks, and the lowest value in its index.
+/// Returns the values of each column in a few blocks and, if the column is indexed, the lowest
+/// value of the column.
 async fn sample(
     client: &Client,
     relation: &Relation,
@@ -196,14 +199,15 @@ async fn sample(
             "SELECT {number} FROM ONLY {name} AS t WHERE t.{name_of} IS NOT NULL ORDER BY t.{name_of} LIMIT 1"
         );
         if let Some(row) = client.query_typed(&text, &[]).await?.first() {
-            // A single extreme value: it shows that such values exist, and has no weight.
+            // A single extreme value shows only that such values exist, so its weight is 0.
             values.seen.extend(row.try_get::<_, Option<f64>>(0)?.map(|value| (value, 0.0)));
         }
     }
     Ok(Some(values))
 }
 
-/// Returns an expression for a value in seconds since 1970, or for an unchanged integer.
+/// Returns an SQL expression that converts a time to seconds since 1970 and does not change an
+/// integer.
 fn number(column: &Column) -> String {
     let name = &column.name;
     match column.sql_type.as_str() {

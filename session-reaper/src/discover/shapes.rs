@@ -1,7 +1,8 @@
 //! Lists the columns of those preset tables whose names are common. A table with a distinctive name
 //! needs no such list.
 
-/// Tables of a preset's project that reference its targets. The preset covers their rows.
+/// Tables of a project that reference tables of the preset for this project. The preset also covers
+/// the rows of the referencing tables.
 pub(super) const REFERRERS: &[&str] =
     &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
 
@@ -37,7 +38,7 @@ const SHAPES: &[Shape] = &[
     Shape { preset: "tower-sessions", table: "session", least: 3, columns: &["id", "data", "expiry_date"] },
 ];
 
-/// Returns the shape of a preset's table, if it has one.
+/// Returns the shape of a preset's table, if one is listed.
 pub(super) fn shape(preset: &str, table: &str) -> Option<&'static Shape> {
     SHAPES.iter().find(|shape| shape.preset == preset && shape.table == table)
 }

@@ -16,7 +16,7 @@ pub(super) enum Meaning {
     Creation,
 }
 
-/// Confidence that rows should be deleted by a column.
+/// Confidence that a column determines when rows should be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Sureness {
@@ -47,8 +47,8 @@ pub(super) struct ColumnSign {
     /// Whether the meaning also applies to an integer column. An integer `revoked` may be 0 or 1,
     /// and `used` may be a count.
     pub(super) integers: bool,
-    /// Whether the name alone is not sufficient, because some columns of this name store the last
-    /// use. The values must confirm the meaning.
+    /// `true` if the name alone is not sufficient, because some columns with this name store the
+    /// time of the last use. The values must then confirm the meaning.
     pub(super) weak: bool,
 }
 
@@ -139,8 +139,8 @@ pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["iat"], Meaning::Creation),
 ];
 
-/// Words at the end of a column name that only identify it as a time. Some of them identify the
-/// unit of an integer.
+/// Words at the end of a column name that only identify the column as a time. Some of them identify
+/// the unit of an integer.
 pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("date", None),
     ("time", None),
@@ -164,14 +164,15 @@ pub(super) struct Consequence {
     pub(super) meaning: Meaning,
     /// The name of the reason in `due`.
     pub(super) reason: &'static str,
-    /// The proposed retention. It is long, because it can be shortened at any time, but deleted
-    /// rows cannot be restored.
+    /// The proposed retention. It is long, because a retention can be shortened at any time, but
+    /// deleted rows cannot be restored.
     pub(super) keep: &'static str,
     /// Describes the contents of the column.
     pub(super) tells: &'static str,
-    /// The confidence for fleeting, plain and lasting rows.
+    /// The confidence for `Rows::Fleeting`, `Rows::Plain` and `Rows::Lasting`, in this order.
     pub(super) of_row: [Option<Sureness>; 3],
-    /// The confidence if the column describes a part of the row, such as `reset_token_expires_at`.
+    /// The confidence, in the same order, if the column describes only a part of the row, as
+    /// `reset_token_expires_at` does.
     pub(super) of_part: [Option<Sureness>; 3],
 }
 

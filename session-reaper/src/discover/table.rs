@@ -7,18 +7,18 @@ use super::signs::GROUPS;
 use super::values::Known;
 use reaper::{Ident, TableName};
 
-/// A table. All columns are listed if it is a candidate, otherwise only those that could contain a
-/// time.
+/// A table. If the table is a candidate, all its columns are listed. Otherwise, only columns that
+/// could contain a time are listed.
 pub(super) struct Table {
     pub(super) oid: u32,
     /// The name, with the schema.
     pub(super) name: TableName,
-    /// Whether its unqualified name resolves to it with the configured `search_path`.
+    /// Whether the unqualified name resolves to this table with the configured `search_path`.
     pub(super) visible: bool,
     pub(super) kind: Kind,
     /// Whether a trigger or a rule runs when a row is deleted.
     pub(super) acts_on_delete: bool,
-    /// The estimate of the last VACUUM or ANALYZE; `None` before the first.
+    /// The number of rows that the last VACUUM or ANALYZE estimated; `None` if neither has run yet.
     pub(super) rows: Option<u64>,
     pub(super) columns: Vec<Column>,
     /// The columns of the primary key, quoted where SQL requires it.
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Plain,
     /// Its partitions; the table itself has no rows.
     Partitioned,
-    /// Tables that inherit from it, in addition to its own rows.
+    /// Tables that inherit from it; the table itself may also have rows.
     Parent,
 }
 
@@ -59,7 +59,7 @@ impl Table {
         self.name.schema.as_ref().map(Ident::as_str).unwrap_or_default()
     }
 
-    /// Returns the column whose equal values keep rows together.
+    /// Returns the column to propose as `group`, if the table has such a column.
     pub(super) fn group(&self) -> Option<&Ident> {
         let group =
             |column: &&Column| GROUPS.contains(&names::run_together(column.name.as_str()).as_str());
@@ -67,7 +67,8 @@ impl Table {
     }
 }
 
-/// Returns a table name from the schema in one result column and the name in the next.
+/// Returns a table name with its schema. The result column at `at` contains the schema, and the
+/// next column contains the name.
 pub(super) fn name(row: &Row, at: usize) -> Result<TableName, Error> {
     let (schema, name): (String, String) = (row.try_get(at)?, row.try_get(at + 1)?);
     Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })

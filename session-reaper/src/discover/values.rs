@@ -1,6 +1,6 @@
-//! Interprets the values of a column. The median determines their unit, so that a few zeros,
-//! infinities and times in the far future, which mean "never", have no effect. Such values are
-//! reported separately.
+//! Interprets the values of a column. The median determines the unit of the values. A few zeros,
+//! infinities and times in the far future, which mean "never", therefore have no effect. Such
+//! values are reported separately.
 
 use reaper::Unit;
 
@@ -8,7 +8,8 @@ use reaper::Unit;
 /// values are usually the zero value of a programming language.
 pub(super) const OLDEST: f64 = 946_684_800.0;
 
-/// The year 2100. A later time in one unit is an early time in the next larger unit.
+/// The start of the year 2100, in seconds since 1970. An integer that would be a later time in one
+/// unit, such as seconds, would be an early time in the next smaller unit, such as milliseconds.
 const LATEST: f64 = 4_102_444_800.0;
 
 /// Twenty years, in seconds. No lifetime is longer; later times mean "never".
@@ -36,7 +37,7 @@ pub(super) enum Known {
 /// Values, each with the number of rows that it represents.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
-    /// The time at which they were read, in seconds since 1970.
+    /// The time at which the values were read, in seconds since 1970.
     pub(super) as_of: f64,
     /// Values with weights: timestamps in seconds since 1970, integers unchanged.
     pub(super) seen: Vec<(f64, f64)>,
@@ -47,7 +48,7 @@ pub(super) struct Values {
 pub(super) struct Times {
     /// The number of rows whose time is neither ancient nor "never".
     pub(super) rows: f64,
-    /// The number of these rows whose time was in the future when it was read.
+    /// The number of these rows whose time was in the future when the time was read.
     pub(super) ahead: f64,
     /// The earliest time before the year 2000.
     pub(super) ancient: Option<f64>,
@@ -56,7 +57,8 @@ pub(super) struct Times {
 }
 
 impl Values {
-    /// Returns the unit of integers, by their median; `None` if it is not a time in any unit.
+    /// Returns the unit of integers, which is derived from the median. Returns `None` if the median
+    /// is not a time in any unit.
     pub(super) fn unit(&self) -> Option<&'static (&'static str, Unit, f64)> {
         let median = self.median()?;
         UNITS.iter().find(|(_, _, per_second)| within(median, *per_second))
@@ -64,7 +66,7 @@ impl Values {
 
     /// Returns the median of the integers that may be times or lifetimes.
     pub(super) fn median(&self) -> Option<f64> {
-        // Values between two units are too late for one and too early for the other.
+        // Values between two units are too late for one unit and too early for the other.
         let gap = |value: f64| {
             UNITS
                 .windows(2)

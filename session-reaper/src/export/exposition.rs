@@ -58,14 +58,15 @@ impl Exposition {
         self
     }
 
-    /// Removes counters and histograms: they would restart with each run.
+    /// Removes counters and histograms, because they would restart from zero with each run.
     pub(super) fn gauges(mut self) -> Self {
         self.0.retain(|family| family.kind == "gauge");
         self
     }
 
     /// Continues from `before`. Counters and histograms are added to their earlier values. A gauge
-    /// that this run did not measure keeps its value, unless its target no longer exists.
+    /// that this run did not measure keeps the earlier value, unless the target of the gauge no
+    /// longer exists.
     pub(super) fn continued_from(mut self, before: &Self, targets: &[&str]) -> Self {
         let same_version = self
             .family(metrics::BUILD_INFO)
@@ -76,7 +77,8 @@ impl Exposition {
                 continue;
             };
             if family.kind != "gauge" {
-                // Another version may have other buckets, so its counters restart.
+                // Another version may have other buckets, so counters and histograms restart from
+                // zero.
                 if same_version {
                     family.add(old);
                 }

@@ -15,14 +15,14 @@ use reqwest::{Client, StatusCode, Url};
 
 use super::exposition::Exposition;
 
-/// Timeout of all attempts together. The attempts start after the end of the run and delay the end
+/// Timeout for all attempts together. The attempts start after the end of the run and delay the end
 /// of the process. A nearby Pushgateway responds in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Timeout of one attempt, so that an attempt that hangs leaves time for another.
+/// Timeout for one attempt. If an attempt hangs, there is time for another one.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Number of retries, and the delay before the first; the delay doubles each time. The
+/// Number of retries, and the delay before the first; the delay doubles with each retry. The
 /// retries are sufficient for a restart of the Pushgateway.
 const MAX_RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -77,8 +77,8 @@ impl Pushgateway {
     /// Pushes the measured metrics.
     pub(super) async fn push(&self, measured: &str) -> Result<(), String> {
         let body = Exposition::parse(measured).lasting().gauges().text();
-        // A Pushgateway is in the local network, so a proxy from the environment is not used. It
-        // never redirects, so redirects are not followed.
+        // A Pushgateway is in the local network, so a proxy from the environment is not used. A
+        // Pushgateway never redirects, so redirects are not followed.
         let client =
             Client::builder().no_proxy().redirect(Policy::none()).timeout(ATTEMPT_WITHIN).build();
         let client = client.map_err(|error| chain(&error))?;

@@ -19,15 +19,16 @@ const READABLE: u32 = 0o644;
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Writes the measured metrics, added to those in the file. The file is written under a name that
-/// the collector ignores and then renamed, so that a partial file is never visible.
+/// Adds the measured metrics to the metrics in the file, and writes the result. The file is written
+/// under a name that the collector ignores and then renamed, so that a partial file is never
+/// visible.
 pub(super) fn write(path: &Path, measured: &str, targets: &[&str]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // The lock is held from reading the old values to writing the new ones. Otherwise, the values
-    // of another run that ends in between would be lost.
+    // The lock is held from the time when the old values are read until the new values have been
+    // written. Otherwise, the values of another run that ends in between would be lost.
     let held = File::open(directory).map_err(|error| {
         io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
     })?;

@@ -120,7 +120,8 @@ pub(super) fn create_counts(targets: &[Target]) {
     }
 }
 
-/// Creates the gauges, so that they exist before they are measured, and the counters of a daemon.
+/// Creates the gauges and the counters of a daemon, so that they exist before their first values
+/// are recorded.
 pub(super) fn create_gauges(targets: &[Target]) {
     counter!(TICKS_SKIPPED).absolute(0);
     for name in [INTERVAL, LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
@@ -145,8 +146,8 @@ pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with("session_reaper_")
 }
 
-/// Returns whether a gauge is meaningful only while its process exists, and not after a run has
-/// ended.
+/// Returns whether a gauge is meaningful only while the process of the run exists, and not after
+/// the run has ended.
 pub(crate) fn is_momentary(name: &str) -> bool {
     [INTERVAL, LOCK_HELD, THROTTLED, REPLICA_LAG, CHUNK_SIZE].contains(&name)
 }

@@ -1,6 +1,6 @@
-//! The data of the status page. It combines the data in the database, which is read at most every
-//! few seconds for all viewers together, with the data of this process, which is all that is
-//! available while the database is unreachable.
+//! The data of the status page. It combines data from the database with data from this process. The
+//! database is read at most once every few seconds, regardless of the number of viewers. While the
+//! database is unreachable, only the data from this process is available.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,14 @@ use reaper::{BacklogSnapshot, ReportedOutcome, RunReport, Sweep, Target, partial
 /// from this process.
 const CACHED_FOR: Duration = Duration::from_secs(2);
 
-/// Timeout of the queries, which take milliseconds. The page polls every few seconds.
+/// Timeout for the queries, which take milliseconds. The page polls every few seconds.
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// Number of runs in the table of the page.
 const RUNS: usize = 20;
 
 /// Number of runs in the plots: 24 hours with a run every three minutes. With a run every second,
-/// the plots cover the last minutes, and the page states since when.
+/// the plots cover only the last eight minutes, and the page states when that period begins.
 const PLOTTED: usize = 480;
 
 pub(super) struct Board {
@@ -46,15 +46,16 @@ pub(super) struct Board {
 struct Cached {
     at: Option<Instant>,
     failed: Option<String>,
-    /// The last successful result, however old, and when it was read.
+    /// The last successful result, however old, and the time when it was read.
     answer: Option<(Instant, Snapshot)>,
     run_summaries: Vec<RunSummary>,
-    /// The newest ended run when the run summaries were read; they change only with it.
+    /// The newest ended run at the time when the run summaries were read. The summaries change only
+    /// when another run has ended.
     summaries_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
-/// The object of `status --output json`, extended by data of the daemon. The names of its members
-/// are an interface.
+/// The object of `status --output json`, with additional data about the daemon. The names of the
+/// members are a public interface.
 #[derive(Serialize)]
 pub(super) struct StatusView {
     #[serde(flatten)]
@@ -76,8 +77,8 @@ struct LiveView {
 struct Activity {
     /// The start of the period, which ends at `at`.
     since: DateTime<Utc>,
-    /// The time since which the runs are complete. Set if there were more runs in the period than
-    /// are listed.
+    /// The time from which on the list of runs is complete. Set only if the period may contain more
+    /// runs than are listed.
     complete_since: Option<DateTime<Utc>>,
     /// The runs, oldest first.
     runs: Vec<Plotted>,
@@ -194,7 +195,8 @@ fn is_skipped(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
     report.is_some_and(|report| report.target(&target.name).is_none())
 }
 
-/// Returns the last count of a backlog: of this process, or of the newest report that has one.
+/// Returns the last count of a backlog: either the last count by this process or, if it is newer,
+/// the count in the newest report that contains one.
 fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {
@@ -214,7 +216,8 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     }
 }
 
-/// Ends an abandoned connection, which would otherwise wait for an unresponsive server.
+/// Ends a connection when the value is dropped. An abandoned connection would otherwise wait for an
+/// unresponsive server.
 struct EndOnDrop(AbortHandle);
 
 impl Drop for EndOnDrop {
@@ -223,7 +226,8 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Maximum time between the count of a backlog and the end of its run, by two different clocks.
+/// Maximum time between the count of a backlog and the end of the run that counted it. The two
+/// times are read from different clocks.
 const SAME_RUN: TimeDelta = TimeDelta::seconds(30);
 
 /// Adds the runs of this process that the database does not contain.
@@ -250,7 +254,7 @@ fn plotted(run_summaries: &[RunSummary]) -> Vec<Plotted> {
     run_summaries.iter().map(plotted).collect()
 }
 
-/// Returns the same for the runs of this process.
+/// Returns the values to plot for the runs of this process.
 fn remembered() -> Vec<Plotted> {
     let plotted = |ran: &recent_runs::Ran| {
         let report = &ran.report;

@@ -36,7 +36,8 @@ impl Page {
     }
 }
 
-/// Returns the hash of the text between the first `open` and the next `close`, as in CSP sources.
+/// Returns the hash of the text between the first `open` and the next `close`, in the format of a
+/// CSP source.
 fn hash(open: &str, close: &str) -> String {
     let inner = HTML
         .split_once(open)

@@ -1,11 +1,11 @@
-//! Tables without borders, and the formats of their cells. On a terminal, a table is as wide as the
-//! terminal at most, and outcomes have colors, unless `NO_COLOR` is set.
+//! Tables without borders, and the formats of their cells. On a terminal, a table is at most as
+//! wide as the terminal, and outcomes are colored unless `NO_COLOR` is set.
 
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-/// Formats a table. Columns of text are aligned left, and the others, which contain numbers, right.
+/// Formats a table. Columns of text are aligned left, and columns of numbers are aligned right.
 pub(crate) fn columns<const N: usize>(
     head: [&str; N],
     words: [bool; N],
@@ -22,7 +22,7 @@ fn format<const N: usize>(
 ) -> String {
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-        // A terminal whose width is known, but that gets no escape sequences.
+        // Use the width of the terminal, but write no escape sequences.
         if let Some(width) = table.width() {
             table.set_width(width);
         }

@@ -10,7 +10,8 @@ pub(super) struct Fields {
     /// Whether the seconds, minutes or hours field is `*`, a step of `*`, or the full range. Such a
     /// schedule follows real time when clocks change.
     pub(super) interval: bool,
-    /// Whether a day field begins with `*`. A day must then match both fields, otherwise either.
+    /// Whether a day field begins with `*`. If so, a day must match both day fields. Otherwise, a
+    /// day must match at least one of them.
     pub(super) both_days: bool,
 }
 
@@ -18,7 +19,7 @@ struct Field {
     name: &'static str,
     least: u8,
     most: u8,
-    /// The names of the values, starting with the least.
+    /// The names of the values, starting with the lowest value.
     names: &'static [&'static str],
 }
 

@@ -16,9 +16,9 @@ const WALKED: usize = 1_440;
 /// Intervals between consecutive times of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gaps {
-    /// The shortest.
+    /// The shortest interval.
     pub shortest: Duration,
-    /// The longest.
+    /// The longest interval.
     pub longest: Duration,
 }
 
@@ -32,11 +32,13 @@ impl Gaps {
 }
 
 impl Schedule {
-    /// Returns the gaps in the year after `from`, or the first gap if it is longer than a year.
+    /// Returns the shortest and the longest gap in the year after `from`. If the first gap is
+    /// longer than a year, returns only that gap.
     ///
-    /// The times of day are the same on every day that has any, so the gaps within a day are
-    /// examined once. Apart from that, only the gaps between days and the days with clock changes
-    /// are examined. This takes a few hundred steps, even for a schedule that matches every second.
+    /// The times of day are the same on every day on which the schedule matches, so the gaps within
+    /// a day are examined once. Apart from that, only the gaps between days and the days with clock
+    /// changes are examined. This takes a few hundred steps, even for a schedule that matches every
+    /// second.
     #[must_use]
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
         let day = self.wall.times_of_day();

@@ -41,8 +41,8 @@ const HOURLY: &str = "0 * * * *";
 
 #[test]
 fn times_of_a_day_with_and_without_daylight_saving() {
-    // Zone, date, times of HALF_PAST_TWO, numbers of QUARTERS and HOURLY times of that day, and
-    // consecutive times of QUARTERS around the clock change.
+    // The zone; the date; the times of HALF_PAST_TWO on that date; the numbers of times of QUARTERS
+    // and of HOURLY on that date; and consecutive times of QUARTERS around the clock change.
     type Day = (
         &'static str,
         &'static str,
@@ -102,7 +102,7 @@ fn times_of_a_day_with_and_without_daylight_saving() {
             25,
             &["01:45 -04:00", "01:00 -05:00"],
         ),
-        // 02:00 becomes 02:30: 02:30 exists, earlier times after 02:00 do not.
+        // 02:00 becomes 02:30: 02:30 exists, but the times between 02:00 and 02:30 do not.
         (
             "Australia/Lord_Howe",
             "2026-10-04",
@@ -300,7 +300,8 @@ fn crontab_syntax_is_accepted() {
         ("7-59/10 * * * *", "2026-11-21T00:37:00Z"),
         ("*/40 * * * *", "2026-11-21T00:40:00Z"),
         ("0 0 29 2 *", "2028-02-29T00:00:00Z"),
-        // Either day field matches, unless one begins with an asterisk: then both must match.
+        // At least one day field must match. If a day field begins with an asterisk, both must
+        // match.
         ("0 0 13 * 5", "2026-11-27T00:00:00Z"),
         ("0 0 */2 * 1", "2026-11-23T00:00:00Z"),
         ("0 0 23 * */2", "2027-01-23T00:00:00Z"),
@@ -378,7 +379,7 @@ fn gaps_cover_a_whole_year() {
         ("0 3 * * *", "UTC", DAY, DAY),
         // Days with clock changes are longer or shorter.
         ("0 3 * * *", "Europe/Berlin", 23 * HOUR, 25 * HOUR),
-        // 02:30 is made up for at 03:00.
+        // The skipped time 02:30 matches at 03:00.
         ("30 2,3 * * *", "Europe/Berlin", 30 * MINUTE, 23 * HOUR),
         ("0 * * * *", "Australia/Lord_Howe", HOUR, 90 * MINUTE),
         ("0 0 1 * *", "UTC", 28 * DAY, 31 * DAY),
@@ -413,12 +414,13 @@ fn clock_corrections_repeat_no_run_and_larger_changes_restart() {
     assert_eq!(ticks.end(at("2026-11-21T12:00:02Z")), 0);
     // After a correction by a few seconds, noon does not recur.
     assert_eq!(ticks.next(at("2026-11-21T11:59:30Z")).unwrap().time, at("2026-11-21T12:15:00Z"));
-    // Set back by hours, the clock restarts the schedule from the current time, even while waiting.
+    // If the clock is set back by hours, the schedule restarts from the current time, even during a
+    // wait.
     let quarter = ticks.next(at("2026-11-21T12:00:02Z")).unwrap();
     assert!(!ticks.is_overtaken(quarter, at("2026-11-21T12:14:59Z")));
     assert!(ticks.is_overtaken(quarter, at("2026-11-21T09:10:00Z")));
     assert_eq!(ticks.next(at("2026-11-21T09:10:00Z")).unwrap().time, at("2026-11-21T09:15:00Z"));
-    // After being set forward, the run is due at once, and 12 other times have passed.
+    // After the clock has been set forward, the run is due at once, and 12 other times have passed.
     assert_eq!(ticks.begin(quarter, at("2026-11-21T15:20:00Z")), 12);
     // One scheduled time passes during the run.
     assert_eq!(ticks.end(at("2026-11-21T15:31:00Z")), 1);
@@ -438,7 +440,8 @@ fn jitter_never_delays_past_the_next_time() {
         })
         .collect();
     assert!(delays.iter().all(|delay| *delay <= jitter));
-    // Spread over the range: an empty quarter of 200 delays occurs once in 10^25 tests.
+    // The delays are spread over the range. With 200 delays, a quarter of the range is empty once
+    // in 10^25 tests.
     assert!(
         delays.iter().any(|delay| *delay < jitter / 4)
             && delays.iter().any(|delay| *delay > jitter * 3 / 4)
@@ -453,7 +456,8 @@ fn jitter_never_delays_past_the_next_time() {
     );
 }
 
-/// Finds times on a clock that never changes with croner, which is independent of the crate `cron`.
+/// Uses croner, which is independent of the crate `cron`, to find times on a clock that never
+/// changes.
 fn with_croner(fields: &Fields, from: NaiveDateTime) -> Option<NaiveDateTime> {
     use croner::parser::{CronParser, Seconds, Year};
 

@@ -1,4 +1,4 @@
-//! Determines the next scheduled run by a clock that may be set.
+//! Determines the next scheduled run by a clock that may be changed.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const CORRECTION: TimeDelta = TimeDelta::minutes(1);
 pub struct Ticks<'a> {
     schedule: &'a Schedule,
     jitter: Duration,
-    /// The time of the last run.
+    /// The scheduled time or the start of the last run, whichever is later; after the run has
+    /// ended, the time of its end.
     last: Option<DateTime<Utc>>,
 }
 
@@ -38,7 +39,7 @@ impl<'a> Ticks<'a> {
         Self { schedule, jitter, last: None }
     }
 
-    /// Returns the next run at the time `now`; `None` if there are no more.
+    /// Returns the first run after `now`; `None` if the schedule has no more times.
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Option<Tick> {
         let time = self.time_after(now)?;
@@ -59,7 +60,7 @@ impl<'a> Ticks<'a> {
         missed
     }
 
-    /// Records the end of a run. Returns the number of scheduled times that passed during it.
+    /// Records the end of a run. Returns the number of scheduled times that passed during the run.
     pub fn end(&mut self, now: DateTime<Utc>) -> usize {
         let Some(began) = self.last else { return 0 };
         let skipped = self.schedule.times_between(began, now);
@@ -75,7 +76,8 @@ impl<'a> Ticks<'a> {
 
 /// Returns a random number from 0 to 1.
 fn random_share() -> f64 {
-    // Without randomness all instances run at the scheduled time, as they do without jitter.
+    // If no random number is available, all instances run at the scheduled time, as they do without
+    // jitter.
     let random = getrandom::u32().unwrap_or(0);
     f64::from(random) / f64::from(u32::MAX)
 }

@@ -2,18 +2,19 @@
 //!
 //! Three things that `cron` does not have are added here:
 //!
-//! - If both day fields are restricted, a day must match either of them, so there are two schedules,
-//!   and the earlier time counts.
+//! - If both day fields are restricted, a day must match at least one of them. There are then two
+//!   `cron` schedules, and the earlier time counts.
 //! - `L`, `LW`, `15W`, `5#2` and `5#L` are conditions on the days that `cron` finds.
-//! - `cron` ends in 2100. Each year is therefore calculated as another one with the same calendar.
+//! - `cron` ends in 2100. For the calculation, each year is therefore replaced by a supported year
+//!   with the same calendar.
 
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Weekday};
 use cron::TimeUnitSpec as _;
 
 use super::fields::Fields;
 
-/// How many years to search. Without February 29 in 2100, the longest time between two matches is 40
-/// years: from a February 29 to the next one on the same day of the week.
+/// How many years to search. Because 2100 has no February 29, the longest time between two matches
+/// is 40 years: from a February 29 to the next one on the same day of the week.
 const YEARS: i32 = 40;
 
 /// The times of a schedule on a clock that never changes.
@@ -28,7 +29,8 @@ struct Part {
     weekdays: Vec<DayRule>,
 }
 
-/// An item of a day field with an extension, or a value beside it.
+/// A condition from a day field that uses an extension: the extension itself, or another value in
+/// the same field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DayRule {
     Day(u32),
@@ -153,7 +155,7 @@ fn weekday_of(date: NaiveDate, day: u32) -> Option<Weekday> {
 /// The first of 28 consecutive years that contain each of the 14 possible calendars.
 const MODEL_YEARS: i32 = 1_972;
 
-/// Returns a year with the same calendar.
+/// Returns a year that `cron` supports and that has the same calendar as `year`.
 fn model_of(year: i32) -> i32 {
     let calendar = |year| {
         let first = NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or_default();
@@ -163,7 +165,7 @@ fn model_of(year: i32) -> i32 {
     (MODEL_YEARS..MODEL_YEARS + 28).find(|year| calendar(*year) == wanted).unwrap_or(MODEL_YEARS)
 }
 
-/// Returns the rules of a day-of-month field with an extension; none for a field without one.
+/// Returns the rules of a day-of-month field. Returns none if the field uses no extension.
 fn day_rules(field: &str) -> Vec<DayRule> {
     if !field.contains(['L', 'W']) {
         return Vec::new();
@@ -179,7 +181,7 @@ fn day_rules(field: &str) -> Vec<DayRule> {
     rules.collect()
 }
 
-/// Returns the rules of a day-of-week field with an extension; none for a field without one.
+/// Returns the rules of a day-of-week field. Returns none if the field uses no extension.
 fn weekday_rules(field: &str) -> Vec<DayRule> {
     if !field.contains('#') {
         return Vec::new();

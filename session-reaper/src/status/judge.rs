@@ -34,11 +34,11 @@ impl Health {
     }
 }
 
-/// Rows that have been due for longer were skipped by many runs. The alert on a growing backlog
-/// uses the same limit.
+/// Rows that have been due for longer than this were skipped by many runs. The alert on a growing
+/// backlog uses the same limit.
 const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 
-/// Returns the worst finding, and the first one among equals.
+/// Returns the worst finding. Among equally bad findings, returns the first one.
 pub(super) fn judge(status: &Status) -> (Health, String) {
     let mut found = Vec::new();
     if let Some(why) = &status.database.why {
@@ -63,7 +63,7 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         found.push((Health::Ok, format!("at work: {}", run.why)));
     }
     found.extend(last_run(status));
-    // An active run that does not wait will delete them.
+    // If a run is active and does not wait, it will delete the rows that have been due for long.
     if !status.runs.iter().any(|run| run.is_running() && run.waiting.is_none()) {
         found.extend(long_due(status));
     }
@@ -75,7 +75,7 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
 }
 
 /// Evaluates the last run that could delete rows. Runs that were skipped because of another
-/// reaper's lock or a pause are ignored, unless there are no others.
+/// reaper's lock or a pause are ignored, unless there are no other runs.
 fn last_run(status: &Status) -> Option<(Health, String)> {
     let ended = || status.runs.iter().filter(|run| !run.is_running());
     let could_run = |run: &&RunStatus| {

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub pause: Option<Pause>,
     /// The daemons that are alive.
     pub daemons: Vec<Daemon>,
-    /// Data that could not be read.
+    /// Notes on data that could not be read.
     pub notes: Vec<String>,
 }
 
@@ -76,7 +76,8 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     Ok(Snapshot { at, history, runs, pause, daemons, notes })
 }
 
-/// Returns `None` with a note if the server rejects the query, or an error if it is unreachable.
+/// If the server rejects the query, adds a note and returns `None`. If the server is unreachable,
+/// returns an error.
 fn or_note<T>(
     table: &str,
     result: Result<T, Error>,

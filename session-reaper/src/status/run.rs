@@ -8,10 +8,10 @@ use super::Waiting;
 use crate::recent_runs::Ran;
 use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of_killed};
 
-/// A run. The names and the order of its members are an interface.
+/// A run. The names and the order of the members are a public interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunStatus {
-    /// The ID of its row in `reaper_runs`.
+    /// The ID of the row of the run in `reaper_runs`.
     pub run_id: String,
     /// The host and process of the reaper.
     pub instance: String,
@@ -19,27 +19,29 @@ pub struct RunStatus {
     pub version: String,
     /// `manual` or `schedule`.
     pub trigger: String,
-    /// When it started.
+    /// When the run started.
     pub started_at: DateTime<Utc>,
-    /// Its last heartbeat.
+    /// The last heartbeat of the run.
     pub heartbeat_at: DateTime<Utc>,
-    /// When it ended; `None` while it is active and if it was killed.
+    /// When the run ended; `None` while the run is active, and if the run was killed.
     pub finished_at: Option<DateTime<Utc>>,
     /// The outcome as in reports, or `running`. A run that was killed is `interrupted`.
     pub outcome: ReportedOutcome,
     /// The reason, as a sentence.
     pub why: String,
-    /// Deleted rows of all targets and reasons; the current number while it is active.
+    /// The number of deleted rows of all targets and reasons; while the run is active, the number
+    /// so far.
     pub deleted: u64,
-    /// Rows that were due at its start; set only while it is active.
+    /// The number of rows that were due when the run started; set only while the run is active.
     pub due: Option<u64>,
-    /// Whether more rows were due.
+    /// Whether counting stopped at a cap, so that more rows than `due` were due.
     pub due_capped: bool,
-    /// Wall-clock time; the current value while it is active.
+    /// Wall-clock time; while the run is active, the time elapsed so far.
     pub elapsed_ms: u64,
-    /// The targets as in its report.
+    /// The targets, as in the report of the run.
     pub targets: Vec<TargetReport>,
-    /// The current throttle: `cause`, `why` and `since`.
+    /// The current wait because of a throttle: `cause`, `why` and `since`; `None` if the run does
+    /// not wait.
     pub waiting: Option<ReportedWait>,
 }
 

@@ -12,7 +12,8 @@ use reaper::BacklogSnapshot;
 /// Maximum line length. Longer lines are truncated; the JSON output is complete.
 const WIDTH: usize = 100;
 
-/// Returns the text. Results of writing to a `String` are ignored, because it cannot fail.
+/// Returns the text. The results of writing to a `String` are ignored, because such a write cannot
+/// fail.
 pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
     let _ =
@@ -149,7 +150,7 @@ fn moment(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Returns the difference of two times in its two largest units.
+/// Returns the difference between two times, in the two largest units.
 fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
     let seconds = (later - earlier).num_seconds().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
