@@ -64,19 +64,7 @@ impl TargetReport {
                     "everything was examined except {busy} tables that another reaper is processing"
                 ),
             ),
-            Ok(()) if !worked.held.is_empty() => (
-                Outcome::Success,
-                format!(
-                    "everything was examined; {} due rows cannot be deleted ({})",
-                    worked.held.values().sum::<u64>(),
-                    worked
-                        .held
-                        .iter()
-                        .map(|(cause, rows)| format!("{cause}: {rows}"))
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
-            ),
+            Ok(()) if !worked.held.is_empty() => (Outcome::Success, why_held(&worked.held)),
             // If no due rows are left, the limit has no effect on the outcome.
             Err(StopReason::Budget(_) | StopReason::Throttled(..)) if !left => done(),
             Err(reason) => (reason.outcome(), reason.to_string()),
@@ -125,6 +113,9 @@ pub(crate) fn conclude(targets: &[&TargetReport]) -> (Outcome, String) {
     } else if some(Outcome::SkippedLock) {
         let outcome = if some(Outcome::Success) { Outcome::Success } else { Outcome::SkippedLock };
         (outcome, reasons(Outcome::SkippedLock))
+    } else if targets.iter().any(|target| !target.held.is_empty()) {
+        let held = targets.iter().copied().filter(|target| !target.held.is_empty());
+        (Outcome::Success, join_reasons(held))
     } else {
         let remaining: u64 = targets.iter().filter_map(|target| target.remaining).sum();
         let backlog = Backlog {
@@ -161,6 +152,15 @@ fn join_reasons<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> String {
             format!("{}{}", each.collect::<Vec<_>>().join("; "), more.replace(" and", "; and"))
         }
     }
+}
+
+fn why_held(held: &BTreeMap<String, u64>) -> String {
+    let rows: u64 = held.values().sum();
+    let causes: Vec<String> = held.iter().map(|(cause, rows)| format!("{cause}: {rows}")).collect();
+    format!(
+        "everything was examined; {rows} due rows cannot be deleted ({}); the log contains the errors",
+        causes.join(", ")
+    )
 }
 
 fn why_done(deleted: u64, backlog: &Backlog) -> String {

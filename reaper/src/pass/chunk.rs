@@ -87,7 +87,10 @@ impl Pass<'_, '_> {
             high: reached.clone().or_else(|| ahead.high.clone()),
         };
 
-        let deleted = self.delete(&range, row_limit).await?;
+        // The children of a parent whose deletion may fail are deleted together with it, or not at all.
+        let together = self.rejected.part().is_some() && !self.sql.children.is_empty();
+        let limit = if together { self.most.rows() } else { row_limit };
+        let deleted = self.delete(&range, limit).await?;
         let elapsed = began.elapsed();
         // Subtract the round trips: they cause no load on the server, and smaller chunks would not
         // shorten them.

@@ -90,7 +90,9 @@ async fn deleted(database: &Database, order: &str) -> i64 {
     let env = [
         ("DATABASE_URL", database.url()),
         ("REAPER_CONFIG", file.path().to_str().unwrap().to_owned()),
+        // The maximum determines the size of all chunks but the first ones.
         ("MAX_CHUNK", "1000".to_owned()),
+        ("CHUNK_TIME", "2s".to_owned()),
     ];
     let run = reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
     assert_eq!(run.code, Some(0), "{}{}", run.report, run.stderr);

@@ -48,8 +48,8 @@ const TRIGGER: &str = "
 
 const CHILD: &str = "
     CREATE TABLE child (id int PRIMARY KEY, t_id int NOT NULL REFERENCES t);
-    INSERT INTO child SELECT id, id FROM t WHERE held;
-    CREATE INDEX ON child (t_id)";
+    CREATE INDEX ON child (t_id);
+    INSERT INTO child SELECT id, id FROM t WHERE held";
 
 #[tokio::test]
 async fn rows_of_a_foreign_key_are_left_and_the_others_deleted() {
@@ -74,7 +74,9 @@ async fn rows_of_a_foreign_key_are_left_and_the_others_deleted() {
 #[tokio::test]
 async fn rows_of_an_unreadable_child_table_are_found_one_by_one() {
     let database = database(CHILD).await;
-    let run = run(&database, "").await;
+    let url = database.url_as("session_reaper");
+    let env = [("MAX_FRACTION", "1"), ("DUTY_CYCLE", "1"), ("DATABASE_URL", url.as_str())];
+    let run = reap_by(&database, &config(""), &env).await;
     assert_eq!(run.target("t")["held"], json!({ "error": ROWS / 60 }), "{}", run.stderr);
     assert_eq!(rows(&database).await, (ROWS / 60, 0));
 }
@@ -92,7 +94,6 @@ async fn rows_for_which_a_trigger_fails_are_left_and_the_others_deleted() {
             run.stderr
         );
         assert_eq!(rows(&database).await, (ROWS / 60, 0), "{order}");
-        assert!(!run.stderr.contains("is needed"), "values of rows are not logged: {}", run.stderr);
     }
 }
 

@@ -242,7 +242,7 @@ async fn silent_server_is_abandoned() {
     proxy.stall();
     // From here on, the run receives no more responses.
     let run = reaped(program).await;
-    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.code, Some(75), "{}", run.stderr);
     assert!(run.stderr.contains("server_timeout"), "{}", run.stderr);
     parking.open().await;
     // The proxy has kept the server's side of the connections open.

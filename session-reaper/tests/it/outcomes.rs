@@ -110,7 +110,7 @@ async fn row_budget_is_exact_and_ends_partial() {
     let database = Database::create().await;
     expired_sessions(&database, 1_000).await;
     let run = reap(&database, &[("MAX_ROWS", "250")]).await;
-    assert_eq!(run.code, Some(3));
+    assert_eq!(run.code, Some(75));
     assert_eq!(run.report["outcome"], "partial");
     assert_eq!(run.report["why"], "sessions: MAX_ROWS (250) is used up and due rows are left");
     assert_eq!(run.target("sessions")["outcome"], "partial");
@@ -167,7 +167,7 @@ async fn exhausted_time_budget_ends_partial() {
     expired_sessions(&database, 1_000).await;
     slow_delete(&database, 0.005).await;
     let run = reap(&database, &[("MAX_RUNTIME", "1s"), ("MAX_CHUNK", "20")]).await;
-    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.code, Some(75), "{}", run.stderr);
     assert_eq!(run.report["why"], "sessions: MAX_RUNTIME (1s) is used up and due rows are left");
     let deleted = run.target("sessions")["deleted"]["expired"].as_i64().unwrap();
     assert_eq!(deleted % 20, 0, "{deleted}");
@@ -257,7 +257,7 @@ async fn run_waits_for_a_table_lock() {
 #[tokio::test]
 async fn failed_target_does_not_stop_the_others() {
     let database = Database::create().await;
-    expired_sessions(&database, 10).await;
+    expired_sessions(&database, 30).await;
     database
         .execute(
             "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
@@ -271,7 +271,7 @@ async fn failed_target_does_not_stop_the_others() {
     let sessions = run.target("sessions");
     assert_eq!(sessions["outcome"], "failed");
     assert!(sessions["why"].as_str().unwrap().contains("not today"), "{sessions}");
-    assert_eq!(sessions["remaining"], 10);
+    assert_eq!(sessions["remaining"], 30);
     assert_eq!(run.target("consumed_challenges")["deleted"]["expired"], 1);
 }
 

@@ -203,7 +203,7 @@ async fn lock_taken_during_an_outage_stays_with_its_holder() {
     proxy.restore();
     first.signal("CONT");
     let first = reaped(first).await;
-    assert_eq!(first.code, Some(3), "{}", first.stderr);
+    assert_eq!(first.code, Some(75), "{}", first.stderr);
     let target = first.target("sessions");
     assert_eq!(target["outcome"], "partial", "{}", first.report);
     assert_eq!(target["why"], "another reaper took the lock while the connection was lost");
