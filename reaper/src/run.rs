@@ -1,5 +1,6 @@
 //! The steps of a run, in order.
 
+pub(crate) mod conclusion;
 pub(crate) mod lock;
 mod reconnect;
 pub(crate) mod remembered;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::store::own_tables::OwnTables;
-use crate::store::runs::{NewRun, Outcome, RunId, Trigger};
+use crate::store::runs::{NewRun, RunId, Trigger};
 use chrono::{DateTime, Utc};
 use pg::connect::{ConnectError, ConnectOptions};
 use pg::owners::{self, Named};
@@ -25,16 +26,16 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::connection::statement_bounds::StatementBounds;
 use crate::connection::{Connections, LockConnection};
 use crate::error::SweepError;
-use crate::exit::{Exit, TargetExit};
+use crate::exit::Exit;
 use crate::observe::{LockAttempt, NoObserver, Observer};
 use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
 use crate::preflight::first_run_guard::FirstRun;
 use crate::preflight::{self, Rules};
-use crate::report::conclude;
 use crate::report::progress::{Progress, Running};
-use crate::report::run_report::{RunReport, TargetReport};
+use crate::report::run_report::RunReport;
 use crate::report::spans;
+use crate::run::conclusion::{Weight, concluded, log_end};
 use crate::run::remembered::Remembered;
 use crate::run::run_record::{END_TRIES, History};
 use crate::run::target_run::TargetRun;
@@ -47,7 +48,6 @@ use crate::target::condition::READ_STATEMENTS;
 use crate::target::name::Ident;
 use crate::target::{Absent, Target};
 use crate::throttle::{Throttle, ThrottleLimits};
-use crate::time::milliseconds;
 
 /// The parameters of a run. A `Sweep` can be run any number of times.
 #[derive(Clone, Debug)]
@@ -499,79 +499,4 @@ pub(crate) async fn take_locks(
         }
     }
     Ok(())
-}
-
-/// Whether a target counts for the outcome of a run, and whether a preflight check or a guard
-/// rejected it.
-struct Weight {
-    counts: bool,
-    rejected: bool,
-}
-
-impl Weight {
-    fn of(target_run: &TargetRun<'_>) -> Self {
-        let rejected =
-            matches!(target_run.ended, Some(Err(StopReason::Unsafe(_) | StopReason::Held(_))));
-        Self { counts: !target_run.target.is_own_history, rejected }
-    }
-}
-
-fn concluded(
-    run: &NewRun,
-    began: Instant,
-    targets: Vec<(TargetReport, Weight)>,
-    through: Result<(), StopReason>,
-    stop: &Stop,
-) -> (RunReport, Exit) {
-    let interrupted = targets.iter().any(|(report, _)| report.outcome == Outcome::Interrupted);
-    // Whether the reaper's own history was cleaned up does not matter for the targets of the user,
-    // unless a signal ended the run there.
-    let counts = |(report, weight): &&(TargetReport, Weight)| {
-        weight.counts || report.outcome == Outcome::Interrupted
-    };
-    let counted: Vec<&TargetReport> =
-        targets.iter().filter(counts).map(|(report, _)| report).collect();
-    let exits: Vec<TargetExit> = targets
-        .iter()
-        .filter(counts)
-        .filter_map(|(report, weight)| {
-            Some(TargetExit::new(report.outcome.ended()?, weight.rejected))
-        })
-        .collect();
-    let exit = match (&through, stop.requested()) {
-        (_, Some(signal)) if interrupted => Exit::Stopped(signal),
-        (Err(reason), _) => Exit::from(reason),
-        (Ok(()), _) => Exit::of(&exits),
-    };
-    let (outcome, why) = match through {
-        Err(reason) => (Outcome::Failed, reason.to_string()),
-        Ok(()) => conclude(&counted),
-    };
-    let targets = targets.into_iter().map(|(report, _)| report).collect();
-    let report = RunReport {
-        run_id: run.id.0,
-        outcome: outcome.into(),
-        why,
-        started_at: run.started_at,
-        elapsed_ms: milliseconds(began.elapsed()),
-        targets,
-        ..RunReport::default()
-    };
-    (report, exit)
-}
-
-fn log_end(report: &RunReport) {
-    let (run_id, outcome, why) = (report.run_id, report.outcome.as_str(), report.why.as_str());
-    let (deleted, elapsed_ms) = (report.deleted_rows(), report.elapsed_ms);
-    match report.outcome.ended() {
-        Some(Outcome::Failed) => {
-            tracing::error!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
-        }
-        Some(Outcome::Partial) => {
-            tracing::warn!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
-        }
-        _ => {
-            tracing::info!(event = "run_ended", %run_id, outcome, why, deleted, elapsed_ms, "run ended");
-        }
-    }
 }
