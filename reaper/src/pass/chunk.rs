@@ -60,7 +60,8 @@ impl Pass<'_, '_> {
             .part()
             .filter(|_| self.blocks.is_none())
             .map_or(rows, |part| rows.min(part));
-        let row_limit = (self.worker.budget.at_most(u32::MAX) / tables).clamp(1, rows.max(1));
+        let in_budget = self.worker.budget.at_most(u32::MAX) / tables;
+        let row_limit = in_budget.clamp(1, rows.max(1));
         self.set_lock_wait().await?;
         let (reached, blocks) = if let Some(blocks) = &self.blocks {
             let most = match self.lock_wait() {
@@ -88,8 +89,16 @@ impl Pass<'_, '_> {
         };
 
         // The children of a parent whose deletion may fail are deleted together with it, or not at all.
-        let together = self.rejected.part().is_some() && !self.sql.children.is_empty();
-        let limit = if together { self.most.rows() } else { row_limit };
+        let has_children = !self.sql.children.is_empty();
+        let limit = if has_children && self.rejected.part().is_some() {
+            self.most.rows()
+        } else if has_children && row_limit < in_budget {
+            // The probe counted at most `row_limit` children. If a statement finds fewer than its
+            // limit, it also deletes their parents.
+            row_limit.saturating_add(1)
+        } else {
+            row_limit
+        };
         let deleted = self.delete(&range, limit).await?;
         let elapsed = began.elapsed();
         // Subtract the round trips: they cause no load on the server, and smaller chunks would not

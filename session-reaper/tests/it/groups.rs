@@ -59,7 +59,7 @@ fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
 /// deleted rows would take thousands of blocks. Statements that are executed only a few times are
 /// not part of the loop: they read the catalog or count the backlog.
 fn assert_no_statement_reads_more(log: &str, at_least: usize) {
-    const SMALLER: usize = 4;
+    const SMALLER: usize = 12;
     let mut deletes = 0;
     for (statement, read) in
         blocks_read(log).into_iter().filter(|(_, read)| read.len() >= SMALLER + 9)
