@@ -307,6 +307,12 @@ impl LockConnection {
         self.deadline.with(1, self.client.query_opt(&statement, &query.params)).await
     }
 
+    /// Returns all rows of a statement.
+    pub(crate) async fn all(&mut self, query: &Query<'_>) -> Result<Vec<Row>, Error> {
+        let statement = self.prepare(&query.text).await?;
+        self.deadline.with(1, self.client.query(&statement, &query.params)).await
+    }
+
     /// Discards the prepared statements of finished tables if there are many. The server process
     /// keeps a prepared statement until it is discarded.
     pub(crate) fn forget_statements(&mut self) {

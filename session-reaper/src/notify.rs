@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
@@ -139,10 +139,7 @@ fn status(progress: &Progress, next: Option<DateTime<Utc>>) -> String {
             format!("deleting from {}: {} rows", progress.target, grouped(rows))
         }
         (None, _, Some(next)) => {
-            format!(
-                "waiting for the next run at {}",
-                next.to_rfc3339_opts(SecondsFormat::Secs, true)
-            )
+            format!("waiting for the next run at {}", reaper::time::text(next))
         }
         (None, _, None) => "starting".to_owned(),
     };

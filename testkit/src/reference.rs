@@ -1,4 +1,5 @@
-//! Generates the tables of docs/configuration.md from the command-line definitions of the programs.
+//! Generates the tables of docs/configuration.md from the command-line definitions of the programs,
+//! and compares their defaults with the settings in effect.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,6 +22,46 @@ pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name:
         return;
     }
     assert_eq!(old, new, "{} is out of date: run `make reference`", file.display());
+}
+
+/// Asserts that each line of `effective`, the output of the subcommand `config`, is the default that
+/// the block `name` of this file documents. Settings in `required` have no default, and the page
+/// describes those in `derived` in words. `empty` are the words for an empty value. Returns the
+/// number of compared settings.
+#[track_caller]
+#[must_use]
+pub fn compare_defaults(
+    effective: &str,
+    (file, name): (&Path, &str),
+    required: &[&str],
+    derived: &[&str],
+    empty: &[&str],
+) -> usize {
+    let text = std::fs::read_to_string(file).unwrap();
+    let block = text.split(&format!("<!-- {name} -->\n")).nth(1).unwrap();
+    let documented = |setting: &str| {
+        let row = block.lines().find(|line| line.starts_with(&format!("| `{setting}`")))?;
+        row.split('|').nth(2).map(|default| default.trim().to_owned())
+    };
+    // Durations can be written in several units.
+    let span = |text: &str| humantime::parse_duration(text).ok();
+    let same = |documented: &str, effective: &str| {
+        documented == effective
+            || (effective.is_empty() && empty.contains(&documented))
+            || (span(documented).is_some() && span(documented) == span(effective))
+    };
+    let mut compared = 0;
+    for line in effective.lines() {
+        let (setting, value) = line.split_once('=').unwrap();
+        let default = documented(setting).unwrap_or_else(|| panic!("{setting} is not documented"));
+        if required.contains(&setting) {
+            assert_eq!(default, "required", "{setting}");
+        } else if !derived.contains(&setting) {
+            assert!(same(&default, value), "{setting}: {default}, but {value} is in effect");
+            compared += 1;
+        }
+    }
+    compared
 }
 
 /// Returns a table with a row for each variable, in the order of the first subcommand that has it.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use auth_api::commands::Cli;
 use clap::CommandFactory as _;
+use testkit::reference::compare_defaults;
 
 #[test]
 fn every_variable_is_documented_as_in_the_help() {
@@ -28,14 +29,6 @@ fn required(keys: &Path) -> [(&'static str, String); 5] {
 const DERIVED: [&str; 5] =
     ["REDIS_PREFIX", "ISSUER", "AUDIENCE", "EXTEND_THRESHOLD", "MAX_CONNECTIONS_PER_NETWORK"];
 
-/// Whether two values of a setting mean the same: durations can be written in several units.
-fn same(documented: &str, effective: &str) -> bool {
-    let span = |text: &str| humantime::parse_duration(text).ok();
-    documented == effective
-        || (documented == "none" && effective.is_empty())
-        || (span(documented).is_some() && span(documented) == span(effective))
-}
-
 /// With only its required settings, auth-api uses the defaults that the page documents.
 #[tokio::test]
 async fn effective_defaults_match_the_documentation() {
@@ -52,24 +45,8 @@ async fn effective_defaults_match_the_documentation() {
     assert_eq!(code, Some(0), "{}", config.stderr());
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let page = std::fs::read_to_string(file).unwrap();
-    let documented = |setting: &str| {
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{setting}`")))?;
-        row.split('|').nth(2).map(|default| default.trim().to_owned())
-    };
-    let mut compared = 0;
-    for line in config.stdout().lines() {
-        let (setting, effective) = line.split_once('=').unwrap();
-        let default = documented(setting).unwrap_or_else(|| panic!("{setting} is not documented"));
-        if env.iter().any(|(name, _)| *name == setting) {
-            assert_eq!(default, "required", "{setting}");
-        } else if !DERIVED.contains(&setting) {
-            assert!(
-                same(&default, effective),
-                "{setting}: {default}, but {effective} is in effect"
-            );
-            compared += 1;
-        }
-    }
+    let given: Vec<&str> = env.iter().map(|(name, _)| *name).collect();
+    let block = (file.as_path(), "auth-api");
+    let compared = compare_defaults(&config.stdout(), block, &given, &DERIVED, &["none"]);
     assert!(compared > 40, "{compared} settings were compared");
 }

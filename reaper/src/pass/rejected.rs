@@ -187,10 +187,7 @@ impl Pass<'_, '_> {
         let part = KeyRange { low: ahead.low.clone(), high: high.or_else(|| ahead.high.clone()) };
         let most = if self.blocks.is_some() { ROWS_IN_A_BLOCK } else { 1 };
         let keys = self.sql.keys(&part, &most);
-        let client = &self.worker.connection.client;
-        let statement = self.worker.connection.deadline.with(1, client.prepare(&keys.text)).await?;
-        let rows =
-            self.worker.connection.deadline.with(1, client.query(&statement, &keys.params)).await?;
+        let rows = self.worker.connection.all(&keys).await?;
         let mut found = Vec::new();
         for row in rows {
             let (ctid, hash): (String, String) = (row.try_get(0)?, row.try_get(1)?);

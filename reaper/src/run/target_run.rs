@@ -28,6 +28,7 @@ use crate::target::auth_api::Proof;
 use crate::target::catalog::{self, Lookup, TableLookup};
 use crate::target::{Absent, Target};
 use crate::throttle::ThrottleCause;
+use crate::time::as_f64;
 
 /// The estimated share of due rows above which the share is measured with a sample.
 const WORTH_SAMPLING: f64 = 0.1;
@@ -378,8 +379,7 @@ impl<'a> TargetRun<'a> {
     pub(crate) async fn finish(&mut self, auxiliary: &AuxiliaryConnection) {
         let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
-        #[allow(clippy::cast_precision_loss, reason = "rows stay far below 2^53")]
-        let rows_deleted = deleted as f64;
+        let rows_deleted = as_f64(deleted);
         // The share of an interrupted run, or of a run on an empty table, is not representative.
         let rows = self
             .rows

@@ -1,7 +1,6 @@
 //! The reason to wait while a pause is set.
 
 use crate::store::pause::PauseLookup;
-use chrono::SecondsFormat;
 use pg::error_text::escaped;
 
 use super::{ThrottleCause, ThrottleReason};
@@ -10,7 +9,7 @@ pub(super) fn throttle_reason(found: PauseLookup) -> Option<ThrottleReason> {
     let why = match found {
         PauseLookup::None => return None,
         PauseLookup::Pause(pause) => {
-            let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let until = crate::time::text(pause.until);
             match (pause.why, pause.by) {
                 (Some(why), Some(by)) => format!("paused until {until} (set by {by}): {why}"),
                 (Some(why), None) => format!("paused until {until}: {why}"),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use pg::connect::ConnectOptions;
 use pg::error_text::chain;
 use reaper::pause;
@@ -30,7 +29,7 @@ pub async fn pause(
     };
     match output {
         Output::Text => {
-            let until = pause.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let until = reaper::time::text(pause.until);
             print(&format!(
                 "paused until {until}; `session-reaper resume` ends the pause earlier\n"
             ));

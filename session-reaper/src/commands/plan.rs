@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::print;
 use crate::config::Output;
@@ -100,5 +100,5 @@ fn target_rows(target: &PlannedTarget) -> Vec<Vec<String>> {
 }
 
 fn moment(time: Option<DateTime<Utc>>) -> String {
-    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default()
+    time.map(reaper::time::text).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 use session_reaper::cli::Cli;
+use testkit::reference::compare_defaults;
 
 #[test]
 fn documentation_of_every_variable_matches_the_help() {
@@ -16,22 +17,16 @@ fn documentation_of_every_variable_matches_the_help() {
 /// Settings without a single default: the filter depends on the command.
 const DERIVED: [&str; 1] = ["RUST_LOG"];
 
-/// Whether two values of a setting mean the same. The page describes an empty value in words.
-fn same(documented: &str, effective: &str) -> bool {
-    const IN_WORDS: [&str; 7] = [
-        "none",
-        "all",
-        "all physical replicas",
-        "no limit",
-        "until no due rows are left",
-        "forever",
-        "spans are not sent",
-    ];
-    let span = |text: &str| humantime::parse_duration(text).ok();
-    documented == effective
-        || (effective.is_empty() && IN_WORDS.contains(&documented))
-        || (span(documented).is_some() && span(documented) == span(effective))
-}
+/// The words with which the page describes an empty value.
+const EMPTY: [&str; 7] = [
+    "none",
+    "all",
+    "all physical replicas",
+    "no limit",
+    "until no due rows are left",
+    "forever",
+    "spans are not sent",
+];
 
 /// With only its required setting, session-reaper uses the defaults that the page documents.
 #[tokio::test]
@@ -43,25 +38,7 @@ async fn effective_defaults_match_the_documentation() {
     assert!(!config.stdout().contains("secret"), "{}", config.stdout());
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let page = std::fs::read_to_string(file).unwrap();
-    let page = page.split("<!-- session-reaper -->").nth(1).unwrap();
-    let documented = |setting: &str| {
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{setting}`")))?;
-        row.split('|').nth(2).map(|default| default.trim().to_owned())
-    };
-    let mut compared = 0;
-    for line in config.stdout().lines() {
-        let (setting, effective) = line.split_once('=').unwrap();
-        let default = documented(setting).unwrap_or_else(|| panic!("{setting} is not documented"));
-        if setting == url.0 {
-            assert_eq!(default, "required");
-        } else if !DERIVED.contains(&setting) {
-            assert!(
-                same(&default, effective),
-                "{setting}: {default}, but {effective} is in effect"
-            );
-            compared += 1;
-        }
-    }
+    let block = (file.as_path(), "session-reaper");
+    let compared = compare_defaults(&config.stdout(), block, &[url.0], &DERIVED, &EMPTY);
     assert!(compared > 25, "{compared} settings were compared");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use pg::error_text::{escaped, is_hidden};
 
 use crate::output::table::{columns, grouped, time};
@@ -147,7 +147,7 @@ fn snapshot(target: &BacklogSnapshot, now: DateTime<Utc>) -> Vec<Vec<String>> {
 }
 
 fn moment(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    reaper::time::text(time)
 }
 
 /// Returns the difference between two times, in the two largest units.
