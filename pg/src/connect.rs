@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres::{CancelToken, Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use crate::connect_error::ConnectError;
@@ -95,11 +95,8 @@ impl ConnectOptions {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
 
-    /// Opens a connection like [`connect`](Self::connect), and also returns a handle to the task
-    /// that drives the connection. Aborting the task closes the connection immediately, and all
-    /// queries on the connection fail. Callers use the handle to abandon a query if the server does
-    /// not respond.
-    pub async fn connect_with_driver(&self) -> Result<(Client, AbortHandle), ConnectError> {
+    /// Opens a connection like [`connect`](Self::connect), and also returns its [`Driver`].
+    pub async fn connect_with_driver(&self) -> Result<(Client, Driver), ConnectError> {
         let (client, connection) = self.open().await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -116,7 +113,39 @@ impl ConnectOptions {
                 .map_err(|_| ConnectError::Timeout)?
                 .map_err(|e| ConnectError::Connect(chain(&e)))?;
         }
-        Ok((client, driver.abort_handle()))
+        let cancel = client.cancel_token();
+        Ok((client, Driver { task: driver.abort_handle(), cancel, tls: self.tls.clone() }))
+    }
+}
+
+/// The task that drives a connection. Callers use it to abandon a query.
+#[derive(Clone)]
+pub struct Driver {
+    task: AbortHandle,
+    cancel: CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Driver(…)")
+    }
+}
+
+impl Driver {
+    /// Closes the connection immediately. All queries on the connection fail.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// Requests that the server cancel the statement that it is executing on the connection. The
+    /// statement fails with the SQLSTATE 57014. The request uses a connection of its own. The
+    /// statement may also complete before the request arrives.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.cancel.cancel_query(self.tls.clone()))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(|e| ConnectError::Connect(chain(&e)))
     }
 }
 

@@ -97,8 +97,16 @@ pub(crate) async fn count(
             // With a condition, count fewer rows, because evaluating the condition costs many times
             // as much as reading the index.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };
+            if auxiliary.deadline.is_over() {
+                (backlog.unknown, backlog.capped) = (true, true);
+                backlog.seen.push(RowCount::Uncounted);
+                continue;
+            }
             let counted = match count_pass(auxiliary, pass, cap).await {
-                Err(error) if matches!(DbError::of(&error), DbError::Timeout(_)) => {
+                Err(error)
+                    if matches!(DbError::of(&error), DbError::Timeout(_))
+                        && !auxiliary.deadline.is_over() =>
+                {
                     count_pass(auxiliary, pass, SMALL_CAP.min(cap)).await
                 }
                 counted => counted,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::connection::Connections;
 use crate::connection::db_error::DbError;
 use crate::error::SweepError;
+use crate::interrupt::Interrupt;
 use crate::preflight::{self, Code, Finding};
 use crate::run::Sweep;
 use crate::stop_reason::StopReason;
@@ -49,7 +50,7 @@ impl Sweep {
     /// cannot be reached, or if the targets do not apply to it.
     pub async fn check(&self) -> Result<Checked, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, pooled, .. } =
-            self.open().await?;
+            self.open(&Interrupt::never()).await?;
         if pooled {
             // Through a pooler, statements would run in different server processes and with
             // different settings.

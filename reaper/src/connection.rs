@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use pg::connect::{ConnectError, ConnectOptions};
+use pg::connect::{ConnectError, ConnectOptions, Driver};
 use pg::error_text::chain;
 use pg::owners::Named;
 use tokio_postgres::error::SqlState;
@@ -20,7 +20,8 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::connection::deadline::Deadline;
-use crate::connection::statement_bounds::{StatementBounds, common};
+use crate::connection::statement_bounds::{StatementBounds, check_client, common};
+use crate::interrupt::{Interrupt, Purpose};
 use crate::observe::Observer;
 use crate::pass::writers::Writers;
 use crate::sql::query::Query;
@@ -44,12 +45,6 @@ const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'rea
 /// server ends the idle connection. The timeout is longer than the longest rest between two chunks
 /// ([`crate::pass::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
-
-/// Makes the server check, while it executes a statement, whether the client is still connected.
-/// Without this setting, a statement of a killed reaper ran to completion (for the remaining 2.8 s
-/// of a 3 s statement) and was committed. With this setting, the statement was rolled back after
-/// 0.2 s.
-const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
 /// The connections of a run.
 pub(crate) struct Connections {
@@ -126,14 +121,16 @@ impl Connections {
         connect: &ConnectOptions,
         bounds: StatementBounds,
         targets: &[Named],
+        interrupt: &Interrupt,
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
         let (auxiliary, auxiliary_driver) = connect.connect_with_driver().await?;
-        let (deadline, auxiliary_deadline) = (
-            Deadline::new(driver, bounds, Arc::clone(observer)),
-            Deadline::new(auxiliary_driver, bounds, Arc::clone(observer)),
-        );
+        let deadline = |driver: Driver, purpose: Purpose| {
+            Deadline::new(driver, bounds, (interrupt, purpose), Arc::clone(observer))
+        };
+        let auxiliary_deadline = deadline(auxiliary_driver, Purpose::Prepare);
+        let deadline = deadline(driver, Purpose::Delete);
         let (pid, _, _) = deadline.with(1, identify(&client)).await?;
         let (auxiliary_pid, started_at, server) =
             auxiliary_deadline.with(1, identify(&auxiliary)).await?;
@@ -178,15 +175,7 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
             return Err(error);
         }
     }
-    if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
-        // Not every platform supports the setting. Without it, `statement_timeout` ends the
-        // statement.
-        tracing::debug!(
-            event = "client_check_unavailable",
-            error = chain(&error),
-            "server does not support client_connection_check_interval"
-        );
-    }
+    check_client(client).await;
     Ok(())
 }
 

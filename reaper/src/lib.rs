@@ -44,6 +44,7 @@ mod connection;
 pub mod defaults;
 mod error;
 mod exit;
+mod interrupt;
 mod observe;
 mod pass;
 mod plan;

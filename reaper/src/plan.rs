@@ -11,6 +11,7 @@ use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
 use crate::connection::Connections;
 use crate::connection::auxiliary::{AuxiliaryConnection, TextRow};
 use crate::error::SweepError;
+use crate::interrupt::Interrupt;
 use crate::preflight::Finding;
 use crate::preflight::first_run_guard::{self, Guard};
 use crate::preflight::table_share::TableShare;
@@ -105,7 +106,8 @@ impl Sweep {
     /// Fails if the database is unreachable, if the connection is lost, or if the targets do not
     /// apply to the database.
     pub async fn plan(&self, sql: bool) -> Result<Plan, SweepError> {
-        let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
+        let Connections { lock_connection, auxiliary, started_at, .. } =
+            self.open(&Interrupt::never()).await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
         let reports =

@@ -27,6 +27,7 @@ use crate::connection::statement_bounds::StatementBounds;
 use crate::connection::{Connections, LockConnection};
 use crate::error::SweepError;
 use crate::exit::Exit;
+use crate::interrupt::{Interrupt, Purpose};
 use crate::observe::{LockAttempt, NoObserver, Observer};
 use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
@@ -126,8 +127,33 @@ impl Sweep {
     }
 
     /// Opens the two connections of a run.
-    pub(crate) async fn open(&self) -> Result<Connections, ConnectError> {
-        Connections::open(&self.connect, self.bounds, &self.names(), &self.observer).await
+    pub(crate) async fn open(&self, interrupt: &Interrupt) -> Result<Connections, ConnectError> {
+        Connections::open(&self.connect, self.bounds, &self.names(), interrupt, &self.observer)
+            .await
+    }
+
+    /// Opens the two connections of a run, and verifies that the targets apply to the database.
+    async fn start(
+        &self,
+        interrupt: &Interrupt,
+    ) -> Result<(Connections, Option<Proof>), SweepError> {
+        let start = async {
+            let connections = self.open(interrupt).await?;
+            // Through a transaction pooler, nothing is deleted, so it does not matter whether the
+            // database is auth-api's. The queries of the check could also reach a server process
+            // with a different `search_path`.
+            let proof = if connections.pooled {
+                None
+            } else {
+                self.prove(&connections.lock_connection).await?
+            };
+            Ok((connections, proof))
+        };
+        tokio::select! {
+            biased;
+            started = start => started,
+            () = interrupt.cancel(Purpose::Report) => Err(interrupt.wait().await.into()),
+        }
     }
 
     /// Returns the names of the targets' tables.
@@ -152,12 +178,10 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, SweepError> {
         let began = Instant::now();
+        let interrupt = Interrupt::new(stop.clone(), self.budget.runtime, began);
+        let (connections, proof) = self.start(&interrupt).await?;
         let Connections { lock_connection, mut auxiliary, started_at, server, pooled } =
-            self.open().await?;
-        // Through a transaction pooler, nothing is deleted, so it does not matter whether the
-        // database is auth-api's. The queries of the check could also reach a server process with a
-        // different `search_path`.
-        let proof = if pooled { None } else { self.prove(&lock_connection).await? };
+            connections;
         self.remembered.watermarks.are_of(&server);
         let new = NewRun {
             id: RunId::generate(),
@@ -183,7 +207,7 @@ impl Sweep {
             limits,
             history.as_ref(),
             &*self.observer,
-            (stop, progress),
+            (&interrupt, progress),
             &self.remembered.watermarks,
         );
         let through = if pooled {
@@ -192,11 +216,13 @@ impl Sweep {
             self.work(&mut worker, &mut auxiliary, started_at, proof.as_ref(), &mut target_runs)
                 .await
         };
+        worker.connection.deadline.set_purpose(Purpose::Record);
         let deadline = worker.connection.deadline.clone();
         let held = target_runs.iter().any(|target_run| target_run.locked);
         deadline.with(3, lock::release(&worker.connection.client, held)).await;
 
         // Reopen a lost connection, so that the final counts and the report are not lost.
+        auxiliary.deadline.set_purpose(Purpose::Report);
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         let mut targets = Vec::new();
         for target_run in target_runs {
@@ -206,6 +232,7 @@ impl Sweep {
             targets.push((target_run.report(&backlog), weight));
         }
         let (report, exit) = concluded(&new, began, targets, through, stop);
+        auxiliary.deadline.set_purpose(Purpose::Record);
         self.keep_open(&mut auxiliary, history.as_ref()).await;
         if let Some(history) = history {
             auxiliary.deadline.with(END_TRIES + 1, history.end(&auxiliary.client, &report)).await;
@@ -219,7 +246,7 @@ impl Sweep {
 
     /// Reopens the auxiliary connection, which serves counts and the history, if it was lost.
     async fn keep_open(&self, auxiliary: &mut AuxiliaryConnection, history: Option<&History>) {
-        if !auxiliary.client.is_closed() {
+        if !auxiliary.client.is_closed() || auxiliary.deadline.is_over() {
             return;
         }
         match auxiliary.reopen(&self.connect, self.bounds).await {
@@ -293,6 +320,10 @@ impl Sweep {
         let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.client };
         let mut target_runs = Vec::new();
         for target in &self.targets {
+            if auxiliary.deadline.is_over() {
+                target_runs.push(TargetRun::not_begun(target, &*self.observer));
+                continue;
+            }
             // The statements find the table and each child by name and by oid, look for a similar
             // name if a table does not exist, and parse the condition.
             let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
@@ -309,6 +340,9 @@ impl Sweep {
         }
         target_runs.extend(self.wholly_absent(&target_runs));
         for target_run in &mut target_runs {
+            if auxiliary.deadline.is_over() {
+                return Ok(target_runs);
+            }
             target_run.pass_proof(proof);
             target_run.examine(auxiliary, self.preflight, self.pace).await?;
         }
@@ -331,14 +365,38 @@ impl Sweep {
         proof: Option<&Proof>,
         target_runs: &mut Vec<TargetRun<'a>>,
     ) -> Result<(), StopReason> {
+        let not_begun = || {
+            let targets = self.targets.iter();
+            targets.map(|target| TargetRun::not_begun(target, &*self.observer)).collect()
+        };
         if let Err(reason) = worker.wait_for_pause_end().await {
-            *target_runs = self
-                .targets
-                .iter()
-                .map(|target| TargetRun::not_begun(target, &*self.observer))
-                .collect();
+            *target_runs = not_begun();
             return end_all(target_runs, reason);
         }
+        match self.prepare(worker, auxiliary, started_at, proof, target_runs).await {
+            Ok(backlogs) => self.work_through(worker, auxiliary, target_runs, &backlogs).await,
+            // A canceled statement is a consequence.
+            Err(reason) => match worker.is_over() {
+                Ok(()) => Err(reason),
+                Err(over) => {
+                    if target_runs.is_empty() {
+                        *target_runs = not_begun();
+                    }
+                    end_all(target_runs, over)
+                }
+            },
+        }
+    }
+
+    /// Finds the tables, checks them, takes their locks, and counts their due rows.
+    async fn prepare<'a>(
+        &'a self,
+        worker: &mut Worker<'_>,
+        auxiliary: &mut AuxiliaryConnection,
+        started_at: DateTime<Utc>,
+        proof: Option<&Proof>,
+        target_runs: &mut Vec<TargetRun<'a>>,
+    ) -> Result<Vec<Backlog>, StopReason> {
         let unread =
             |error: Error| StopReason::failed_to("the catalog could not be read", error.into());
         let server = preflight::server::examine(auxiliary).await.map_err(unread)?;
@@ -348,6 +406,7 @@ impl Sweep {
             .await
             .map_err(unread)?;
         for target_run in target_runs.iter_mut() {
+            worker.is_over()?;
             target_run.forced.clone_from(&forced);
             target_run.apply_preflight(self.preflight);
             target_run.apply_first_run_guard(auxiliary, self.first_run).await;
@@ -355,6 +414,7 @@ impl Sweep {
         take_locks(worker, target_runs).await?;
         let (mut due, mut due_capped, mut backlogs) = (0, false, Vec::new());
         for target_run in target_runs.iter_mut() {
+            worker.is_over()?;
             if target_run.ended.is_some() {
                 backlogs.push(Backlog::default());
                 continue;
@@ -370,7 +430,17 @@ impl Sweep {
         worker
             .progress
             .send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));
+        Ok(backlogs)
+    }
 
+    /// Processes the targets one after another.
+    async fn work_through(
+        &self,
+        worker: &mut Worker<'_>,
+        auxiliary: &mut AuxiliaryConnection,
+        target_runs: &mut [TargetRun<'_>],
+        backlogs: &[Backlog],
+    ) -> Result<(), StopReason> {
         for (index, backlog) in backlogs.iter().enumerate() {
             if target_runs[index].ended.is_some() {
                 continue;
@@ -393,6 +463,12 @@ impl Sweep {
     ) -> Result<(), StopReason> {
         loop {
             let mut done = target_runs[index].work(worker, self.pace, backlog).await;
+            if done.is_err()
+                && let Err(over) = worker.is_over()
+            {
+                // A canceled statement is a consequence.
+                done = Err(over);
+            }
             if let Err(StopReason::ConnectionLost(why)) = done {
                 target_runs[index].ended =
                     worker.is_to_blame(&why).map(|why| Err(StopReason::Failed(why)));

@@ -1,6 +1,8 @@
 //! A shutdown request is a value that is passed as a parameter, and not global state. When a
 //! shutdown is requested, a run ends after its current chunk.
 
+use std::time::Instant;
+
 use tokio::sync::watch;
 
 /// A signal that requests a shutdown.
@@ -34,17 +36,22 @@ impl std::fmt::Display for Signal {
 
 /// Whether a shutdown has been requested.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<Option<Signal>>);
+pub struct Stop(watch::Receiver<Option<(Signal, Instant)>>);
 
 /// Requests a shutdown through all clones of a [`Stop`].
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<Option<Signal>>);
+pub struct Stopper(watch::Sender<Option<(Signal, Instant)>>);
 
 impl Stopper {
     /// Requests the shutdown. Returns `false` if it was requested before.
     #[must_use]
     pub fn stop(&self, signal: Signal) -> bool {
-        self.0.send_replace(Some(signal)).is_none()
+        let mut first = false;
+        self.0.send_modify(|requested| {
+            first = requested.is_none();
+            requested.get_or_insert((signal, Instant::now()));
+        });
+        first
     }
 }
 
@@ -65,14 +72,19 @@ impl Stop {
     /// Returns the signal, if a shutdown was requested.
     #[must_use]
     pub fn requested(&self) -> Option<Signal> {
-        *self.0.borrow()
+        self.0.borrow().map(|(signal, _)| signal)
+    }
+
+    /// Returns when the shutdown was requested.
+    pub(crate) fn requested_at(&self) -> Option<Instant> {
+        self.0.borrow().map(|(_, time)| time)
     }
 
     /// Waits for a request.
     pub async fn wait(&self) -> Signal {
         let mut requested = self.0.clone();
         match requested.wait_for(Option::is_some).await.map(|signal| *signal) {
-            Ok(Some(signal)) => signal,
+            Ok(Some((signal, _))) => signal,
             // The sender was dropped, so nothing can request a shutdown.
             Ok(None) | Err(_) => std::future::pending().await,
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::store::runs::Outcome;
 
 use crate::connection::db_error::DbError;
+use crate::interrupt::Interrupted;
 use crate::pass::budget::BudgetLimit;
 use crate::stop::Signal;
 use crate::throttle::{ThrottleCause, ThrottleReason};
@@ -91,6 +92,15 @@ impl fmt::Display for StopReason {
             | Self::ConnectionLost(why)
             | Self::Unsafe(why)
             | Self::Held(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Interrupted> for StopReason {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Signal(signal) => Self::Signal(signal),
+            Interrupted::Runtime(runtime) => Self::Budget(BudgetLimit::Runtime(runtime)),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::backlog::{self, Backlog, RowCount, START_CAP};
 use crate::connection::Connections;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::error::SweepError;
+use crate::interrupt::Interrupt;
 use crate::preflight::{self, Finding};
 use crate::run::Sweep;
 use crate::run::target_run::TargetRun;
@@ -114,7 +115,8 @@ impl Sweep {
     /// cap takes a few milliseconds. A target that a run would skip is not counted: without an
     /// index, the count would read the whole table, and without a privilege, it would fail.
     pub async fn backlog_snapshots(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
-        let Connections { lock_connection, auxiliary, started_at, .. } = self.open().await?;
+        let Connections { lock_connection, auxiliary, started_at, .. } =
+            self.open(&Interrupt::never()).await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
         let mut snapshots = Vec::new();

@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use crate::connection::deadline::Deadline;
-use crate::connection::statement_bounds::{StatementBounds, common};
+use crate::connection::statement_bounds::{StatementBounds, check_client, common};
 use crate::sql::query::{Query, Text, Value as _};
 use crate::sql::{Counted, Cursor};
 
@@ -73,9 +73,13 @@ impl AuxiliaryConnection {
         if self.pooled {
             return Ok(());
         }
-        self.deadline
-            .with(1, self.client.batch_execute(&format!("{}; {PATH}", common(bounds))))
-            .await
+        let settings = format!("{}; {PATH}", common(bounds));
+        let set = async {
+            self.client.batch_execute(&settings).await?;
+            check_client(&self.client).await;
+            Ok(())
+        };
+        self.deadline.with(2, set).await
     }
 
     /// Opens a new auxiliary connection after the first one was lost, to record the end of the run.
@@ -85,7 +89,7 @@ impl AuxiliaryConnection {
         bounds: StatementBounds,
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
-        let deadline = Deadline::new(driver, bounds, Arc::clone(&self.deadline.observer));
+        let deadline = self.deadline.replaced(driver);
         let another = Self { client: Arc::new(client), deadline, ..self.clone() };
         another.set(bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         Ok(another)

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use pg::error_text::chain;
+use tokio_postgres::Client;
+
 /// The maximum duration of a statement, and of its wait for a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementBounds {
@@ -23,4 +26,22 @@ const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_se
 pub(crate) fn common(bounds: StatementBounds) -> String {
     let (statement, lock) = (bounds.statement.as_millis(), bounds.lock.as_millis());
     format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}")
+}
+
+/// Makes the server check, while it executes a statement, whether the client is still connected.
+/// Without this setting, a statement of a killed reaper ran to completion (for the remaining 2.8 s
+/// of a 3 s statement) and was committed. With this setting, the statement was rolled back after
+/// 0.2 s.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
+
+/// Applies [`CHECK_CLIENT`]. Not every platform supports the setting. Without it,
+/// `statement_timeout` ends the statement.
+pub(crate) async fn check_client(client: &Client) {
+    if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
+        tracing::debug!(
+            event = "client_check_unavailable",
+            error = chain(&error),
+            "server does not support client_connection_check_interval"
+        );
+    }
 }

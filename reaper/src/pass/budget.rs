@@ -63,11 +63,4 @@ impl Budget {
         let left = self.limits.rows.map_or(u64::MAX, |bound| bound.saturating_sub(self.deleted));
         size.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
     }
-
-    /// Returns the time until the run must end.
-    pub(crate) fn time_left(&self) -> Duration {
-        self.limits
-            .runtime
-            .map_or(Duration::MAX, |bound| bound.saturating_sub(self.began.elapsed()))
-    }
 }

@@ -42,7 +42,11 @@ impl Sweep {
             worker.is_over()?;
             // Reports progress to the watchdog.
             worker.progress.send_modify(|_| {});
-            match self.open().await {
+            let opened = tokio::select! {
+                opened = self.open(worker.interrupt) => opened,
+                interrupted = worker.interrupt.wait() => return Err(interrupted.into()),
+            };
+            match opened {
                 Ok(Connections { pooled: true, .. }) => return Err(StopReason::Pooler),
                 Ok(Connections { lock_connection, auxiliary: another, .. }) => {
                     worker.gone.push(worker.connection.pid());

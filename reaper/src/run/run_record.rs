@@ -89,12 +89,14 @@ impl History {
         for try_left in (0..END_TRIES).rev() {
             match runs::finish(client, &self.own, &self.run, report.outcome.as_str(), report).await
             {
-                Err(error)
-                    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && try_left > 0 =>
-                {
+                // The cancellation of an earlier statement may arrive late.
+                Err(error) if try_left > 0 && is_temporary(&error) => {
                     tokio::time::sleep(BACKOFF).await;
                 }
-                Err(error) => not_kept(&error, &self.remembered),
+                Err(error) => {
+                    not_kept(&error, &self.remembered);
+                    break;
+                }
                 Ok(()) => break,
             }
         }
@@ -192,6 +194,13 @@ async fn beat(
         }
         tokio::time::sleep(HEARTBEAT).await;
     }
+}
+
+/// Returns `true` if the row may be written by the next attempt.
+fn is_temporary(error: &Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code))
 }
 
 fn not_kept(error: &Error, remembered: &Remembered) {

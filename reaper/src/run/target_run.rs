@@ -505,7 +505,7 @@ impl<'a> TargetRun<'a> {
             return none;
         }
         let paused = matches!(&self.ended, Some(Err(StopReason::Throttled(throttle_reason, _))) if throttle_reason.cause == ThrottleCause::Pause);
-        if paused || self.table.is_none() {
+        if paused || self.table.is_none() || auxiliary.deadline.is_over() {
             // Due rows were not counted, so some may be left.
             return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
         }

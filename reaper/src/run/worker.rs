@@ -6,12 +6,12 @@ use chrono::Utc;
 use tokio::sync::watch;
 
 use crate::connection::LockConnection;
+use crate::interrupt::Interrupt;
 use crate::observe::Observer;
 use crate::pass::budget::Budget;
 use crate::pass::watermarks::Watermarks;
 use crate::report::progress::{Progress, Waiting};
 use crate::run::run_record::History;
-use crate::stop::Stop;
 use crate::stop_reason::StopReason;
 use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use crate::time::milliseconds;
@@ -29,7 +29,7 @@ pub(crate) struct Worker<'a> {
     /// The run history; `None` if no history is kept.
     pub(crate) history: Option<&'a History>,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) stop: &'a Stop,
+    pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a watch::Sender<Progress>,
     pub(crate) watermarks: &'a Watermarks,
     /// The oids of the tables that are being processed.
@@ -64,7 +64,7 @@ impl<'a> Worker<'a> {
         (budget, throttle): (Budget, Throttle),
         history: Option<&'a History>,
         observer: &'a dyn Observer,
-        (stop, progress): (&'a Stop, &'a watch::Sender<Progress>),
+        (interrupt, progress): (&'a Interrupt, &'a watch::Sender<Progress>),
         watermarks: &'a Watermarks,
     ) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<'a> Worker<'a> {
             throttle,
             history,
             observer,
-            stop,
+            interrupt,
             progress,
             watermarks,
             tables: Vec::new(),
@@ -112,11 +112,16 @@ impl Worker<'_> {
     async fn wait(&mut self, check: Check) -> Result<(), StopReason> {
         let began = Instant::now();
         let (mut state, mut pause) = (None, FIRST_LOOK);
+        let mut last: Option<ThrottleReason> = None;
         let ended = loop {
             let checked = match check {
                 Check::ForPause => self.throttle.pause().await,
                 Check::Around => self.throttle.check(&self.tables).await,
             };
+            // If the run must end, the check may have been canceled, so its result does not count.
+            if let Err(over) = self.is_over_while_throttled(last.as_ref()) {
+                break Err(over);
+            }
             let throttle_reason = match checked {
                 Ok(Some(throttle_reason)) => throttle_reason,
                 Ok(None) => break Ok(()),
@@ -141,13 +146,9 @@ impl Worker<'_> {
             let slept = self.sleep(pause.min(left)).await;
             self.observer.waited(throttle_reason.cause, slept);
             pause = if throttle_reason.soon { (pause * 2).min(LAST_LOOK) } else { LAST_LOOK };
-            match self.is_over() {
-                Ok(()) => {}
-                // The budget was used up while the run was throttled, so report the throttle.
-                Err(StopReason::Budget(spent)) => {
-                    break Err(StopReason::Throttled(throttle_reason, spent.to_string()));
-                }
-                Err(over) => break Err(over),
+            last = Some(throttle_reason);
+            if let Err(over) = self.is_over_while_throttled(last.as_ref()) {
+                break Err(over);
             }
             // This query prevents the server from closing the lock connection as idle, and detects
             // a lost connection immediately.
@@ -170,6 +171,17 @@ impl Worker<'_> {
             }
         }
         ended
+    }
+
+    /// Like [`Self::is_over`], but reports the active throttle if the budget was used up while the
+    /// run was throttled.
+    fn is_over_while_throttled(&self, active: Option<&ThrottleReason>) -> Result<(), StopReason> {
+        match (self.is_over(), active) {
+            (Err(StopReason::Budget(spent)), Some(active)) => {
+                Err(StopReason::Throttled(active.clone(), spent.to_string()))
+            }
+            (over, _) => over,
+        }
     }
 
     /// Reports the active throttle: in the log once, in the metrics and the progress each time.
@@ -216,16 +228,16 @@ impl Worker<'_> {
     pub(crate) async fn sleep(&self, time: Duration) -> Duration {
         let began = Instant::now();
         tokio::select! {
-            _ = self.stop.wait() => {}
-            () = tokio::time::sleep(time.min(self.budget.time_left())) => {}
+            _ = self.interrupt.wait() => {}
+            () = tokio::time::sleep(time) => {}
         }
         began.elapsed()
     }
 
     /// Fails if a signal was received or if the budget is used up.
     pub(crate) fn is_over(&self) -> Result<(), StopReason> {
-        if let Some(signal) = self.stop.requested() {
-            return Err(StopReason::Signal(signal));
+        if let Some(interrupted) = self.interrupt.reason() {
+            return Err(interrupted.into());
         }
         self.budget.spent().map_or(Ok(()), |limit| Err(StopReason::Budget(limit)))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pg::error_text::chain;
-use reaper::runs::{self, Outcome, Trigger};
+use reaper::runs::{self, Trigger};
 use tokio::sync::watch;
 
 use crate::config::Service;
@@ -220,9 +220,13 @@ impl Rounds<'_> {
         let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else {
             return Ok(());
         };
+        if matches!(error, SweepError::Stopped(_)) {
+            tracing::info!(event = error.event(), %error, "run not started");
+            return Ok(());
+        }
         recent_runs::keep_failure(&self.sweep.instance, &error.to_string());
         let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-        metrics::run_ended(Outcome::Failed, began.elapsed(), none);
+        metrics::run_ended(error.outcome(), began.elapsed(), none);
         if matches!(error, SweepError::NotAuthApi(_)) {
             return Err(error);
         }

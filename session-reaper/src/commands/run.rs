@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use reaper::runs::{Outcome, Trigger};
+use reaper::runs::Trigger;
 use tokio::sync::watch;
 
 use super::print;
@@ -49,7 +49,7 @@ pub async fn run(
         Err(error) => {
             tracing::error!(event = error.event(), %error, "run not started");
             let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
-            metrics::run_ended(Outcome::Failed, began.elapsed(), none);
+            metrics::run_ended(error.outcome(), began.elapsed(), none);
             error.exit()
         }
     };

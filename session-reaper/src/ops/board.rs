@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pg::connect::ConnectOptions;
+use pg::connect::{ConnectOptions, Driver};
 use pg::error_text::chain;
 use reaper::runs::{self, RunSummary};
 use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::task::AbortHandle;
 
 use super::Live;
 use crate::clock;
@@ -218,7 +217,7 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
 
 /// Ends a connection when the value is dropped. An abandoned connection would otherwise wait for an
 /// unresponsive server.
-struct EndOnDrop(AbortHandle);
+struct EndOnDrop(Driver);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {

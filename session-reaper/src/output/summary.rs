@@ -31,11 +31,10 @@ pub fn text(report: &RunReport) -> String {
 
 /// Returns one line per reason. The first line also contains the values of the whole target.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
-    let remaining = format!(
-        "{}{}",
-        grouped(target.remaining.unwrap_or(0)),
-        if target.remaining_capped == Some(true) { "+" } else { "" }
-    );
+    let remaining = match (target.remaining.unwrap_or(0), target.remaining_capped == Some(true)) {
+        (0, true) => "unknown".to_owned(),
+        (rows, capped) => format!("{}{}", grouped(rows), if capped { "+" } else { "" }),
+    };
     let of_target = [
         grouped(target.chunks),
         grouped(target.skipped_locked),
