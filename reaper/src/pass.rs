@@ -17,6 +17,7 @@ pub(crate) mod backoff;
 pub(crate) mod blocks;
 pub(crate) mod budget;
 mod chunk;
+mod dependents;
 pub(crate) mod pace;
 pub(crate) mod refused;
 mod rejected;
@@ -44,13 +45,6 @@ use crate::time::milliseconds;
 /// more, the last remembered range is extended instead. Memory use therefore does not grow with the
 /// backlog, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
-
-/// `ROW_TRIES` is the number of attempts to delete a single row whose deletion waits for a lock.
-/// After these attempts, the row is skipped. `ROWS_SKIPPED` is the maximum number of consecutive
-/// rows that are skipped for this reason. If the next row waits for a lock, too, the lock is
-/// assumed to be on the whole table.
-const ROW_TRIES: u32 = 3;
-const ROWS_SKIPPED: u32 = 5;
 
 /// The results of a pass. They are also correct for a pass that was interrupted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,8 +92,9 @@ pub(crate) struct LockStrategy {
     pub(crate) trigger: bool,
     /// The other writers after the last chunk.
     pub(crate) writers: Option<Writers>,
-    /// The number of consecutive rows that were skipped because a dependent row is locked.
-    pub(crate) skipped_in_a_row: u32,
+    /// The number of rows that are skipped next because a dependent row is locked. It grows with
+    /// each consecutive step.
+    pub(crate) next_step: u32,
     /// The number of rows with the same due time as the last row of the previous chunk.
     pub(crate) at_one_time: u32,
 }
@@ -163,7 +158,7 @@ impl<'p, 'w> Pass<'p, 'w> {
             skips_locked: sql.only.is_some() || statistics.trigger || !(in_heap_order || has_key),
             trigger: statistics.trigger,
             writers: None,
-            skipped_in_a_row: 0,
+            next_step: 1,
             at_one_time: 0,
         };
         Self {
@@ -194,6 +189,16 @@ pub(crate) struct Chunk {
     pub(crate) next: Next,
     /// Whether the chunk's key range still contains due rows.
     pub(crate) left_some: bool,
+    /// Whether the chunk only skips several rows at once, because dependent rows are locked.
+    pub(crate) skips: bool,
+}
+
+/// The key ranges in which a walk has left due rows.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(crate) all: Vec<KeyRange>,
+    /// The ends of sequences of skipped rows. Some of their last rows may not be locked.
+    pub(crate) overshot: Vec<KeyRange>,
 }
 
 /// How a pass continues after a chunk.
@@ -233,10 +238,7 @@ impl Pass<'_, '_> {
             self.shift().await?;
             skipped = self.walk(self.whole(), Attempt::Initial).await?;
         }
-        for range in skipped.unwrap_or_default() {
-            self.walk(range, Attempt::Retry).await?;
-        }
-        Ok(())
+        self.retry(skipped.unwrap_or_default()).await
     }
 
     fn whole(&self) -> KeyRange {
@@ -269,25 +271,36 @@ impl Pass<'_, '_> {
         &mut self,
         mut ahead: KeyRange,
         attempt: Attempt,
-    ) -> Result<Option<Vec<KeyRange>>, StopReason> {
-        let mut skipped: Vec<KeyRange> = Vec::new();
+    ) -> Result<Option<Left>, StopReason> {
+        let mut left = Left::default();
+        let mut last_skipped: Option<KeyRange> = None;
+        self.locks.next_step = 1;
         loop {
             let chunk = self.chunk(&ahead, attempt).await?;
+            let high = match &chunk.next {
+                Next::After(cursor) => Some(cursor.clone()),
+                _ => ahead.high.clone(),
+            };
+            let range = KeyRange { low: chunk.low, high };
             if chunk.left_some {
-                let high = match &chunk.next {
-                    Next::After(cursor) => Some(cursor.clone()),
-                    _ => ahead.high.clone(),
-                };
-                if skipped.len() < REMEMBERED {
-                    skipped.push(KeyRange { low: chunk.low, high });
-                } else if let Some(last) = skipped.last_mut() {
-                    last.high = high;
+                if left.all.len() < REMEMBERED {
+                    left.all.push(range.clone());
+                } else if let Some(last) = left.all.last_mut() {
+                    last.high.clone_from(&range.high);
                 }
+            }
+            if chunk.skips {
+                last_skipped = Some(range);
+            } else if left.overshot.len() < REMEMBERED {
+                left.overshot.extend(last_skipped.take());
             }
             match chunk.next {
                 Next::After(cursor) => ahead.low = Some(cursor),
                 Next::Same => {}
-                Next::End => return Ok(Some(skipped)),
+                Next::End => {
+                    left.overshot.extend(last_skipped);
+                    return Ok(Some(left));
+                }
                 Next::Shift => return Ok(None),
             }
         }
@@ -296,7 +309,7 @@ impl Pass<'_, '_> {
     /// Processes the next chunk of the key range `ahead`, and retries the chunk after a timeout or
     /// a conflict.
     async fn chunk(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, StopReason> {
-        let (mut backoff, mut at_one_row) = (backoff::of_a_chunk(), 0);
+        let mut backoff = backoff::of_a_chunk();
         loop {
             self.worker.may_go_on().await?;
             let (began, gone) = (Instant::now(), self.gone());
@@ -318,7 +331,7 @@ impl Pass<'_, '_> {
             let error = match tried {
                 Ok(chunk) => {
                     self.after_part(&chunk.next);
-                    self.locks.skipped_in_a_row = 0;
+                    self.locks.next_step = 1;
                     self.most.chunk_done();
                     // A chunk that deleted nothing does not show that deletions succeed again.
                     if self.gone() > gone {
@@ -333,15 +346,18 @@ impl Pass<'_, '_> {
                 }
                 Err(error) => error,
             };
+            // A canceled statement is a consequence.
+            self.worker.is_over()?;
             if matches!(error, DbError::Timeout(_)) {
                 self.worker.observer.chunk_failed(self.target, ChunkOutcome::TimedOut);
             }
-            at_one_row += u32::from(self.smallest() && error == DbError::Timeout(Bound::Lock));
-            if at_one_row >= ROW_TRIES
-                && self.locks.skipped_in_a_row < ROWS_SKIPPED
-                && let Some(chunk) = self.skip_one(ahead, attempt).await?
-            {
-                return Ok(chunk);
+            if error == DbError::Timeout(Bound::Lock) && !self.is_table_locked().await? {
+                self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
+                self.worker.rest = self.pace.rest(began.elapsed());
+                match self.pass_over(ahead, attempt).await? {
+                    Some(chunk) => return Ok(chunk),
+                    None => continue,
+                }
             }
             let retry = match again(error, self.smallest(), &mut backoff) {
                 Ok(again) => again,
@@ -388,40 +404,6 @@ impl Pass<'_, '_> {
             None => self.pace.size(),
             Some(blocks) => blocks.rows(self.pace.size()).min(self.most.rows()),
         }
-    }
-
-    /// Skips one row, or one block in heap order. The row itself is not locked, but a dependent row
-    /// is, for example a row that a cascade deletes. The skipped row counts as locked and is
-    /// retried once at the end of the pass. Returns `None` at the end of `ahead`.
-    async fn skip_one(
-        &mut self,
-        ahead: &KeyRange,
-        attempt: Attempt,
-    ) -> Result<Option<Chunk>, StopReason> {
-        let next = match &self.blocks {
-            Some(blocks) => blocks.reach(ahead, 1, 1).0.map_or(Next::End, Next::After),
-            None => match self.probe(ahead, 0).await {
-                Ok(Some(cursor)) => Next::After(cursor),
-                // No row is left; or reading the index timed out, too, so the lock is on the table.
-                Ok(None) | Err(DbError::Timeout(_)) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            },
-        };
-        self.locks.skipped_in_a_row += 1;
-        match attempt {
-            Attempt::Initial => {
-                self.tally.skipped_locked += 1;
-                self.worker.observer.rows_skipped(self.target, 1);
-                tracing::warn!(
-                    event = "dependent_row_locked",
-                    target_table = self.target,
-                    reason = self.reason,
-                    "a dependent row is locked"
-                );
-            }
-            Attempt::Retry => self.tally.left += 1,
-        }
-        Ok(Some(Chunk { low: ahead.low.clone(), next, left_some: attempt == Attempt::Initial }))
     }
 }
 

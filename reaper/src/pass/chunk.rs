@@ -81,7 +81,7 @@ impl Pass<'_, '_> {
             row_limit
         };
         if self.may_shift && self.is_crowded(ahead, reached.as_ref(), row_limit).await? {
-            return Ok(Chunk { low: None, next: Next::Shift, left_some: false });
+            return Ok(Chunk { low: None, next: Next::Shift, left_some: false, skips: false });
         }
         let range = KeyRange {
             low: ahead.low.clone(),
@@ -164,7 +164,7 @@ impl Pass<'_, '_> {
             );
         }
         let next = if deleted.full { Next::Same } else { reached.map_or(Next::End, Next::After) };
-        Ok(Chunk { low: range.low, next, left_some: left > 0 })
+        Ok(Chunk { low: range.low, next, left_some: left > 0, skips: false })
     }
 
     /// Sets how long the statements of this chunk wait for a lock.
@@ -348,7 +348,11 @@ impl Pass<'_, '_> {
 
     /// Counts the due rows that are left in a key range that was just processed. These rows are
     /// locked, or were just updated.
-    async fn count_left(&mut self, range: &KeyRange, attempt: Attempt) -> Result<u64, DbError> {
+    pub(super) async fn count_left(
+        &mut self,
+        range: &KeyRange,
+        attempt: Attempt,
+    ) -> Result<u64, DbError> {
         let counted = match self.worker.connection.one(&self.sql.count(range, &COUNT_CAP)).await {
             Ok(row) => Counted::of(&row),
             Err(error) => match DbError::from(error) {

@@ -57,8 +57,13 @@ impl Rejected {
         });
     }
 
+    /// Limits the next part to one row.
+    pub(super) fn search_one(&mut self) {
+        self.search = Some((1, 1));
+    }
+
     /// Records that a part was rejected. Returns `false` if it cannot be divided.
-    fn divide(&mut self) -> bool {
+    pub(super) fn divide(&mut self) -> bool {
         if self.tried <= 1 {
             self.search = None;
             return false;
@@ -83,7 +88,7 @@ impl Pass<'_, '_> {
         rejection: Rejection,
     ) -> Result<(), StopReason> {
         self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
-        if self.sql.key.is_empty() || self.sql.is_grouped() {
+        if !self.may_exclude() {
             return Err(StopReason::Failed(rejection.why));
         }
         if let Some(foreign_key) = self.foreign_key(&rejection).await? {
@@ -118,6 +123,11 @@ impl Pass<'_, '_> {
             Some((_, hash)) => self.hold(hash, &rejection),
             None => Err(StopReason::Failed(rejection.why)),
         }
+    }
+
+    /// Returns `true` if single rows of the table can be identified and deleted.
+    pub(super) fn may_exclude(&self) -> bool {
+        !self.sql.key.is_empty() && !self.sql.is_grouped()
     }
 
     /// Removes remembered foreign keys that no longer exist.
@@ -179,7 +189,10 @@ impl Pass<'_, '_> {
     }
 
     /// Returns the due rows of the next part, each as a key range and with the hash of its key.
-    async fn rows_of(&mut self, ahead: &KeyRange) -> Result<Vec<(KeyRange, String)>, StopReason> {
+    pub(super) async fn rows_of(
+        &mut self,
+        ahead: &KeyRange,
+    ) -> Result<Vec<(KeyRange, String)>, StopReason> {
         let high = match &self.blocks {
             Some(blocks) => blocks.reach(ahead, 1, u64::MAX).0,
             None => self.probe(ahead, 0).await?,
