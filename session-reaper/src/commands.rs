@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use reaper::Exit;
 
-/// Prints to standard output. Errors are ignored, because the reader of a closed pipe (`| head`)
+/// Prints to standard output. Errors are ignored: if a pipe has been closed (`| head`), its reader
 /// needs no more output.
 fn print(text: &str) {
     let _ = printed(text);
@@ -36,7 +36,8 @@ fn printed(text: &str) -> bool {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// Connects for a few queries on the reaper's own tables, with timeouts.
+/// Connects to the database for a few queries on the reaper's own tables. The connection and the
+/// queries have timeouts.
 async fn connected(connect: &ConnectOptions) -> Result<(Client, OwnTables), Exit> {
     let connect = connect.clone().set("statement_timeout", "5s").set("lock_timeout", "2s");
     let connected = async {

@@ -43,8 +43,9 @@ const DEFAULT_PRESET: &str = "auth-api";
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The maximum retention. A longer retention is a typing error. Subtracting it from the current
-/// time could also result in a time before the earliest timestamp that PostgreSQL supports.
+/// The maximum retention. A longer retention must be a typing error. Subtracting a longer retention
+/// from the current time could also result in a time before the earliest timestamp that PostgreSQL
+/// supports.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
 
 /// Configuration of `migrate`.
@@ -98,7 +99,7 @@ pub struct ResumeConfig {
 /// Configuration of `init`.
 #[derive(Debug)]
 pub struct InitConfig {
-    /// The file to write; `None` for standard output.
+    /// The file to write; `None` if the text is written to standard output.
     pub file: Option<PathBuf>,
     /// The names of the presets to include.
     pub presets: Vec<&'static str>,
@@ -152,7 +153,7 @@ pub struct StatusConfig {
     pub sweep: Sweep,
     /// Number of recent runs to show.
     pub last: i64,
-    /// Refresh interval; `None` to print the status once.
+    /// Refresh interval; `None` if the status is printed only once.
     pub watch: Option<Duration>,
     /// Format of the output.
     pub output: Output,

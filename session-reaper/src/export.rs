@@ -61,7 +61,7 @@ impl Exports {
                 }
             }
         }
-        // The file is written last, so that it includes the failure count of the push.
+        // The file is written last, so that its metrics also count a failed push.
         if let Some(path) = &self.textfile {
             let targets: Vec<&str> =
                 sweep.targets.iter().map(|target| target.name.as_str()).collect();

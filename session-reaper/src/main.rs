@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
         Err(config_errors) => return refuse(&config_errors, Exit::Misconfigured).into(),
     };
     // A spawned task runs on a worker thread. Otherwise, the task would run on the main thread,
-    // which is not a worker thread and would be woken for each response of the database.
+    // which is not a worker thread and would be woken for each response from the database.
     match tokio::spawn(command(cli)).await {
         Ok(exit) => exit.into(),
         Err(error) => refuse(&error, Exit::Failed).into(),
@@ -33,7 +33,8 @@ async fn main() -> ExitCode {
 
 async fn command(cli: Cli) -> Exit {
     match cli.command {
-        // A signal ends `migrate` immediately: each migration is a transaction.
+        // A signal ends `migrate` immediately, because each migration runs in a transaction of its
+        // own.
         Command::Migrate(options) => match MigrateConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -41,7 +42,7 @@ async fn command(cli: Cli) -> Exit {
             }
             Err(config_errors) => refuse(&config_errors, Exit::Misconfigured),
         },
-        // A signal ends `check` immediately: it only reads.
+        // A signal ends `check` immediately, because `check` only reads.
         Command::Check(options) => match CheckConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());
@@ -86,7 +87,7 @@ async fn command(cli: Cli) -> Exit {
             Ok(()) => Exit::Done,
             Err(why) => refuse(&why, Exit::Failed),
         },
-        // A signal ends `discover` immediately: it only reads.
+        // A signal ends `discover` immediately, because `discover` only reads.
         Command::Discover(options) => match DiscoverConfig::read(&options) {
             Ok(config) => {
                 telemetry::init(config.log, ProgressBar::hidden());

@@ -1,10 +1,11 @@
 //! Metrics, with one function per measurement. [`series`] defines the names and help texts of the
-//! metrics, and [`labels`] defines the closed sets of label values. Without an export (a `run`
-//! without `--textfile` and `--pushgateway`), no recorder is installed and these functions do
-//! nothing.
+//! metrics, and [`labels`] defines the values of labels that have a fixed set of values. Without an
+//! export (a `run` without `--textfile` and `--pushgateway`), no recorder is installed and these
+//! functions do nothing.
 //!
 //! Every series exists from the start, so that a rate is defined before the first event. Times are
-//! exported as timestamps, not as ages, because an age is no longer updated when its job dies.
+//! exported as timestamps, not as ages, because an age would no longer be updated after the process
+//! has died.
 
 mod labels;
 mod series;
@@ -57,8 +58,8 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Sets the times of the last success and the last end of runs before this process. Without them, a
-/// restarted daemon would look as if it had never succeeded.
+/// Sets when a run last succeeded and when a run last ended, before this process started. Without
+/// these times, a restarted daemon would look as if it had never succeeded.
 pub(crate) fn runs_before(success: Option<DateTime<Utc>>, completion: Option<DateTime<Utc>>) {
     for (name, time) in [(LAST_SUCCESS, success), (LAST_COMPLETION, completion)] {
         if let Some(time) = time {
@@ -77,12 +78,12 @@ pub(crate) fn interval(interval: Duration) {
     gauge!(INTERVAL).set(interval);
 }
 
-/// Counts scheduled runs that were skipped because a run was active.
+/// Counts scheduled runs that were skipped because another run was active.
 pub(crate) fn ticks_skipped(ticks: usize) {
     counter!(TICKS_SKIPPED).increment(ticks as u64);
 }
 
-/// Counts an attempt at a chunk.
+/// Counts an attempt to delete a chunk.
 pub(crate) fn chunk(target: &str, outcome: ChunkOutcome) {
     counter!(CHUNKS, "target" => target.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
@@ -117,8 +118,8 @@ pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: O
     gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
 }
 
-/// Counts time spent waiting for `cause`. Counters are whole numbers, so the fraction of a second
-/// is carried over to the next call.
+/// Counts time spent waiting because of `cause`. Counters are whole numbers, so the fraction of a
+/// second is carried over to the next call.
 pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
     static MICROSECONDS: [AtomicU64; ThrottleCause::ALL.len()] =
         [const { AtomicU64::new(0) }; ThrottleCause::ALL.len()];
@@ -127,7 +128,7 @@ pub(crate) fn has_waited(cause: ThrottleCause, waited: Duration) {
     counter!(THROTTLE_SECONDS, "cause" => cause.as_str()).absolute(total / 1_000_000);
 }
 
-/// Sets whether a run waits for `cause`.
+/// Sets whether a run waits because of `cause`.
 pub(crate) fn throttled(cause: ThrottleCause, waits: bool) {
     gauge!(THROTTLED, "cause" => cause.as_str()).set(u8::from(waits));
 }

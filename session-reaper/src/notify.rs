@@ -18,12 +18,13 @@ use reaper::{LONGEST_REST, Progress, StatementBounds};
 /// Minimum interval between status messages; a run may process a hundred chunks per second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// Number of checks of the loop per watchdog timeout. With several checks, one late check does not
-/// exceed the timeout.
+/// How often the loop is checked during one watchdog timeout. With several checks, a single late
+/// check does not cause a timeout.
 const LOOKS: u32 = 4;
 
-/// Number of consecutive steps of a healthy run that may report no progress: a statement that takes
-/// its full timeout, the rest after the statement, and a connection that is abandoned.
+/// Number of consecutive steps in which a healthy run may report no progress. Such a step is, for
+/// example, a statement that takes its full timeout, the rest after the statement, or the
+/// abandonment of a connection.
 const SILENT_STEPS: u32 = 4;
 
 /// Time for the network round trip, added to the timeout of a statement.

@@ -32,7 +32,7 @@ const READY_FOR: Duration = Duration::from_secs(1);
 /// Timeout of a readiness check, shorter than the usual timeout of probes.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-/// Time for open requests of scrapers and supervisors to finish at shutdown.
+/// At shutdown, the time that open requests from scrapers and supervisors have left to finish.
 const DRAIN_SECONDS: u64 = 5;
 
 /// The current activity of the daemon.
@@ -48,8 +48,8 @@ struct Ops {
     metrics: PrometheusHandle,
     hosts: OpsHosts,
     connect: ConnectOptions,
-    /// The last readiness check and its time. Locked during a check, so that only one check runs at
-    /// a time.
+    /// The result of the last readiness check, and the time of this check. Locked during a check,
+    /// so that only one check runs at a time.
     ready: Mutex<Option<(Instant, bool)>>,
     board: Board,
     page: Page,

@@ -1,6 +1,6 @@
 //! Keeps the recent runs of this process in memory: the last count of each backlog, and the results
-//! of the runs of the last day. The daemon's status page uses them, so that viewing the page counts
-//! no rows, and works without a run history.
+//! of the runs of the last day. The daemon's status page shows this data. Viewing the page
+//! therefore counts no rows, and the page works without a run history.
 //!
 //! This memory is global to the process, like the metrics, which are updated in the same places.
 

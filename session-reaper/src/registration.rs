@@ -17,8 +17,8 @@ use reaper::Sweep;
 /// The prefix of the keys of registrations in `reaper_state`. The instance follows the prefix.
 pub const PREFIX: &str = "daemon:";
 
-/// If the registered time of the next run is this long ago, no newer time has been registered, and
-/// no run of the daemon is active, the daemon counts as dead.
+/// If the registered time of the next run is more than this long ago and no run of the daemon is
+/// active, the daemon counts as dead.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
 /// How often a daemon renews its registration, so that a killed daemon is not listed for days.
@@ -61,7 +61,8 @@ pub fn publish(
     let (schedule, timezone) = schedule.written();
     let page = format!("http://{ops}/");
     async move {
-        // The first update is immediate; later ones follow each change, and at least every minute.
+        // The first update is immediate. Later updates follow each change of `next`; without a
+        // change, there is an update every minute.
         while !matches!(tokio::time::timeout(RENEW_EVERY, next.changed()).await, Ok(Err(_))) {
             let Some(next_at) = *next.borrow_and_update() else { continue };
             let registration = Registration {

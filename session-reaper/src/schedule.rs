@@ -35,8 +35,8 @@ pub struct Schedule {
     interval: bool,
 }
 
-/// Maximum number of times to count: a laptop may be suspended for weeks, and a schedule may match
-/// every second.
+/// Maximum number of scheduled times that are counted. There may be many more, because a laptop may
+/// be suspended for weeks and a schedule may match every second.
 const COUNTED: usize = 10_000;
 
 impl Schedule {

@@ -27,8 +27,8 @@ pub struct Status {
     pub health: Health,
     /// The reason, as a sentence.
     pub summary: String,
-    /// When the status was assembled, by the clock of the database, or of this host if the database
-    /// was not reached.
+    /// When the status was assembled. This is the time on the clock of the database, or on the
+    /// clock of this host if the database was not reached.
     pub at: DateTime<Utc>,
     /// Whether the database responded.
     pub database: Database,

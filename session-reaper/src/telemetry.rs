@@ -1,7 +1,7 @@
 //! Logs on standard error, and spans sent to an OpenTelemetry collector.
 //!
 //! Spans exist only for the collector. If no collector is configured, the call sites of spans are
-//! permanently disabled, and each of them costs one relaxed load.
+//! permanently disabled, and each call costs only one relaxed atomic load.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -126,8 +126,8 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    // Without the hint, the maximum level of the other filter would be lost, and each disabled
-    // event would be evaluated.
+    // The combined filter knows its maximum level only if both filters have a level hint. Without
+    // this hint, each disabled event would be evaluated.
     let no_span =
         filter::filter_fn(|metadata| !is_span(metadata)).with_max_level_hint(LevelFilter::TRACE);
     layer.with_filter(without_values(log.filter).and(no_span))

@@ -1,5 +1,5 @@
 //! Counts the progress of the loop, for a watchdog. The count does not change while the loop hangs,
-//! whether the loop hangs in a statement or its task is never woken.
+//! for example in a statement or because the task of the loop is never woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

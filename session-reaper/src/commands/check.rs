@@ -13,7 +13,8 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
         Ok(checked) => {
             match output {
                 Output::Text => print(&text(&checked)),
-                // Serialized directly, because a `Value` would sort its members.
+                // The report is serialized directly, because a `serde_json::Value` would sort the
+                // members.
                 Output::Json => {
                     print(&format!("{}\n", serde_json::to_string(&checked).unwrap_or_default()));
                 }

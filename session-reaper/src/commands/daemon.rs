@@ -18,18 +18,20 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{Progress, Sweep, SweepError};
 
-/// How often histograms are drained. Between drains, their samples accumulate in memory.
+/// How often the metrics recorder aggregates the samples of histograms. Until then, the samples
+/// accumulate in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep before the clock is read again. The clock may be changed, or may jump after
-/// the machine was suspended.
+/// The longest sleep before the clock is read again. The clock may be changed, or may jump when a
+/// suspended machine resumes.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
-/// A run that starts at least this long after its scheduled time counts as missed, not only as
-/// delayed.
+/// If a run starts more than this long after its planned time (the scheduled time plus the random
+/// delay), the run counts as missed, not only as delayed.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
-/// Timeout for reading the run history. The first run waits until the history has been read.
+/// Timeout for reading the run history, and for checking whether the targets apply to the database.
+/// The first run starts after both steps.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the operations port and performs the scheduled runs until the daemon is stopped.
@@ -77,13 +79,14 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
             return Exit::Failed;
         }
     };
-    // Dropping the senders ends the tasks that watch them.
+    // This drops the senders in `rounds`, which ends the tasks that wait for new values from these
+    // senders.
     drop(rounds);
     if let Some(notifier) = notifier {
         let _ = notifier.await;
     }
     handle.stop(true).await;
-    // This task removes the registration. A timeout limits the removal.
+    // Before this task ends, it removes the daemon's registration. A timeout limits the removal.
     let _ = registration.await;
     upkeep.abort();
     feeder.inspect(tokio::task::JoinHandle::abort);
@@ -130,7 +133,8 @@ impl Rounds<'_> {
         let mut upcoming = ticks.next(clock::now());
         while self.stop.requested().is_none() {
             let Some(tick) = upcoming else {
-                // Unlikely: the schedule had a next time when it was parsed.
+                // This is unlikely, because the schedule had a next time when the schedule was
+                // parsed.
                 tracing::error!(event = "schedule_ended", "schedule has no further runs");
                 return Exit::Done;
             };
@@ -174,7 +178,7 @@ impl Rounds<'_> {
     }
 
     /// Returns an error if the targets do not apply to this database. If the database does not
-    /// respond in time, returns `Ok`, and the runs detect the error.
+    /// respond in time, returns `Ok`; each run performs this check again.
     async fn applicable(&self) -> Result<(), SweepError> {
         let check = tokio::time::timeout(HISTORY_TIMEOUT, self.sweep.is_applicable());
         let checked = tokio::select! {
@@ -191,7 +195,7 @@ impl Rounds<'_> {
         }
     }
 
-    /// Logs an error that would recur in every later run, and returns its exit code.
+    /// Logs an error that would recur in every later run. Returns the exit code for this error.
     fn give_up(error: &SweepError) -> Exit {
         tracing::error!(event = error.event(), %error, "daemon stopping after an error");
         error.exit()
@@ -240,7 +244,7 @@ impl Rounds<'_> {
 enum Waited {
     /// The run is due.
     Due,
-    /// The clock was set back, and an earlier scheduled time comes first.
+    /// The clock was set back, so that an earlier scheduled time now comes first.
     Overtaken,
 }
 

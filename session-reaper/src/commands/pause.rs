@@ -39,7 +39,8 @@ pub async fn pause(
     Exit::Done
 }
 
-/// Logs that the pause could not be stored, because of a missing table or another error.
+/// Logs that `reaper_state` could not be read or written, because the table is missing or because
+/// of another error.
 pub(super) fn not_kept(error: &Error) -> Exit {
     if reaper::runs::is_absent(error) {
         tracing::error!(

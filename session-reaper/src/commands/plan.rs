@@ -13,7 +13,8 @@ use reaper::{Plan, PlannedReason, PlannedTarget, Sweep};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
 
-/// Columns of text, aligned left; the others are numbers, aligned right.
+/// `true` for a column of text, which is aligned left; `false` for a column of numbers, which is
+/// aligned right.
 const WORDS: [bool; 8] = [true, true, false, true, true, false, false, false];
 
 /// Counts the due rows and prints the plan.
@@ -22,7 +23,8 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
         Ok(plan) => {
             match output {
                 Output::Text => print(&text(&plan)),
-                // Serialized directly, because a `Value` would sort its members.
+                // The plan is serialized directly, because a `serde_json::Value` would sort the
+                // members.
                 Output::Json => {
                     print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default()));
                 }
@@ -64,7 +66,7 @@ fn text(plan: &Plan) -> String {
         );
         let _ = writeln!(
             text,
-            "-- only on the reaper's own connection, because other connections have another pid."
+            "-- only on the reaper's own connection, because it checks the connection's pid."
         );
         for statement in &target.sql {
             let _ = writeln!(text, "{statement}");
@@ -74,7 +76,8 @@ fn text(plan: &Plan) -> String {
     text
 }
 
-/// Returns one line per reason. The first line also contains the values of the whole target.
+/// Returns one line per reason. The first line also contains the values that apply to the whole
+/// target.
 fn target_rows(target: &PlannedTarget) -> Vec<Vec<String>> {
     if target.due.is_empty() {
         let mut cells = vec![String::new(); HEAD.len()];

@@ -38,7 +38,8 @@ pub async fn run(
         Ok(finished) => {
             match output {
                 Output::Text => print(&summary::text(&finished.report)),
-                // Serialized directly, because a `Value` would sort its members.
+                // The report is serialized directly, because a `serde_json::Value` would sort the
+                // members.
                 Output::Json => print(&format!(
                     "{}\n",
                     serde_json::to_string(&finished.report).unwrap_or_default()
@@ -53,7 +54,8 @@ pub async fn run(
             error.exit()
         }
     };
-    // Finish the spans first, because the metrics count failed exports of spans.
+    // Send the remaining spans first, because the metrics include the number of failed span
+    // exports.
     spans.finish().await;
     if let Some(measured) = measured {
         exports.send(&measured, sweep).await;

@@ -95,7 +95,7 @@ fn print_once(status: Result<Status, ConnectError>, output: Output) -> Exit {
 fn formatted(status: &Status, output: Output) -> String {
     match output {
         Output::Text => text::text(status),
-        // Serialized directly, because a `Value` would sort its members.
+        // The status is serialized directly, because a `serde_json::Value` would sort the members.
         Output::Json => format!("{}\n", serde_json::to_string(status).unwrap_or_default()),
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn log(
     LogConfig { format, filter, colour }
 }
 
-/// Applies directives for `session_reaper` also to the crate `reaper`, because operators see both
+/// Also applies directives for `session_reaper` to the crate `reaper`, because operators see both
 /// crates as one program.
 fn with_engine(filter: &str) -> String {
     let of_engine = filter.split(',').filter_map(|directive| {

@@ -29,15 +29,15 @@ pub(super) struct File {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A `[[target]]`. The field of an absent key is `None`. An empty string in `filter` or `group`
-/// removes the condition or the group of the preset's target.
+/// A `[[target]]`. If a key is absent, its field is `None`. An empty `filter` removes the condition
+/// of the preset's target, and an empty `group` removes the group of that target.
 #[derive(Clone)]
 pub(super) struct Entry {
     /// The byte offset of the first character of the entry.
     pub(super) at: usize,
     pub(super) table: TableName,
-    /// The table's name in the preset, if the table has another schema or another name in this
-    /// database.
+    /// The name of the table in the preset. Set only if the table has another schema or another
+    /// name in this database.
     pub(super) replaces: Option<TableName>,
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,

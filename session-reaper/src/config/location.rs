@@ -86,7 +86,7 @@ impl<'s> Source<'s> {
     }
 
     /// Parses a string with `read`. If the string cannot be parsed, records an error that contains
-    /// `right`.
+    /// `right`, a description of valid values.
     pub(super) fn read<T>(
         &mut self,
         found: Option<KeyValue<'_, 's>>,

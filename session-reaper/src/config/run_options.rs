@@ -13,7 +13,8 @@ use reaper::defaults::{
 };
 use reaper::{BudgetLimits, FirstRun, PaceLimits, Remembered, Rules, StatementBounds, Sweep};
 
-/// Confirmations that only the command line accepts, so that they do not become permanent.
+/// Confirmations that can be given only as flags, not as environment variables, so that they do not
+/// become permanent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Consent {
     pub(super) force_unsafe: bool,

@@ -28,7 +28,7 @@ struct Keep<'a> {
     column: &'static str,
 }
 
-/// Returns the targets, including the reaper's own run history.
+/// Returns the targets, including the target that cleans up the reaper's own run history.
 pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> TargetSource {
     let keeps = keeps(options);
     let named = given(options.config.as_ref());
@@ -183,7 +183,7 @@ mod tests {
             .unwrap();
         let (map, _) = map.split_once("---").unwrap();
         assert_eq!(format!("{:?}", of(map)), preset);
-        // Uncomment the examples: prose is indented by exactly one space, examples are not.
+        // Uncomment the examples. In a line of prose, exactly one space follows the #.
         let whole: Vec<&str> = file
             .lines()
             .map(|line| {

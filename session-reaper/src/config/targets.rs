@@ -10,13 +10,14 @@ use reaper::{Absent, Ident, Reason, TableName, Target};
 /// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]
 pub struct PresetTarget {
-    /// The name of the table in the project.
+    /// The name of the table, as defined by the project that the preset covers.
     pub table: TableName,
     /// The reasons for which rows are due.
     pub reasons: Vec<Reason>,
     /// The condition on the row `t`.
     pub filter: Option<String>,
-    /// The column `group`: rows with the same value in it are kept until all of them are due.
+    /// The column in `group`: rows with the same value in this column are kept until all of them
+    /// are due.
     pub group: Option<Ident>,
     /// Whether the target is enabled by default.
     pub enabled: bool,
@@ -97,8 +98,8 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         entries
             .extend(file::read(&mut source).entries.into_iter().map(|entry| (entry, Some(preset))));
     }
-    // A preset may contain a table twice: the first entry for the table overrides the first target,
-    // and the second entry overrides the second.
+    // A preset may contain two targets for one table. The first entry for this table in the file
+    // overrides the first target, and the second entry overrides the second target.
     let mut changed = vec![false; entries.len()];
     for entry in file.entries {
         let wanted = entry.replaces.as_ref().unwrap_or(&entry.table);
@@ -107,7 +108,8 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
         match location {
             Some(index) => {
                 changed[index] = true;
-                // `keep` may be inherited from a preset target for a table that has another name.
+                // If the entry has no `due`, it inherits `keep` from the preset's target, whose
+                // table may have another name.
                 let inherited = entry.due.is_none();
                 let entry = change(&mut entries[index].0, entry);
                 if let (true, Some(due)) = (inherited, &entry.due) {

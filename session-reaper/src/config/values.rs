@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// All errors of a configuration.
+/// All errors in a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
-/// The name of an option, the given value unless it is secret or absent, and a description of valid
-/// values.
+/// An error: the name of an option; the given value, unless the value is secret or absent; and a
+/// description of valid values.
 #[derive(Debug, PartialEq, Eq)]
 struct ConfigError {
     name: Cow<'static, str>,
@@ -27,7 +27,8 @@ impl ConfigErrors {
         });
     }
 
-    /// Records an error for `name` without the given value, which is secret or absent.
+    /// Records an error for `name`. The error does not contain the given value, because the value
+    /// is secret or absent.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
         self.0.push(ConfigError { name: name.into(), given: None, right: right.into() });
     }

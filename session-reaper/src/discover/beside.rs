@@ -3,7 +3,7 @@
 use super::names::{self, words};
 use super::table::{Column, Table};
 
-/// Leading words of flags, which are ignored.
+/// Words at the start of the names of flags. These words are ignored.
 const VERBS: &[&str] = &["is", "was", "has", "does"];
 
 /// Flags that keep a row while they are true. The names have no separators and no words of
@@ -90,7 +90,7 @@ const KEPT: &str = "the row may have to be kept beyond this time";
 // refresh token is valid.
 const REFRESH: &str = "the time may be the expiry of an access token, which the refresh token in the same row outlives";
 
-/// Conclusions from the other columns of a row.
+/// Conclusions from the columns of a table other than its time columns.
 #[derive(Debug, Default)]
 pub(super) struct ColumnContext {
     /// Conditions that keep the rows that a flag exempts from expiry.

@@ -23,8 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(45);
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
-/// Prevents the queries from finding operators and functions that an attacker has created in the
-/// configured `search_path`. The times in `pg_stats` are read in UTC and in the ISO format.
+/// Prevents the queries from finding operators and functions that an attacker has created in a
+/// schema on the configured `search_path`. The times in `pg_stats` are read in UTC and in the ISO
+/// format.
 const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
 /// Why the catalog could not be read.
@@ -50,7 +51,7 @@ impl From<Error> for DiscoverError {
     }
 }
 
-/// The tables of a database, with details of the relevant ones.
+/// The tables of a database, with details about the relevant tables and columns.
 pub(super) struct Catalog {
     pub(super) database: String,
     pub(super) role: String,
@@ -93,7 +94,9 @@ impl Catalog {
     }
 }
 
-/// The tables and columns of presets. The tables are candidates, and the columns are examined.
+/// The names of the tables and columns that presets use. All columns of a table with one of these
+/// names are read. In the tables whose columns are read, each column with one of these names is
+/// examined.
 pub(super) struct Wanted {
     pub(super) tables: Vec<Ident>,
     pub(super) columns: Vec<Ident>,
@@ -110,7 +113,8 @@ pub(super) async fn read(
     read.map_err(|_| DiscoverError::from(ConnectError::Timeout))?
 }
 
-/// Reads the catalog without named statements, which a pooler would leak to other clients.
+/// Reads the catalog. The queries are not named statements, because a pooler would leak named
+/// statements to other clients.
 async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
     client.batch_execute(BEGIN).await?;
     let row = client.query_typed_one(include_str!("visible.sql"), &[]).await?;

@@ -1,8 +1,10 @@
--- Returns the user tables with their columns that may contain a time. The type of a domain is its
--- base type. The key is the primary key, or otherwise the shortest unique key without nullable
--- columns. A partitioned table includes its partitions. The row estimate of a table that was never
--- analyzed is -1. A trigger (tgtype 8) or a rule ('4') on DELETE may change other rows in any way.
--- This query opens no user table and waits for no lock on a user table.
+-- Returns the user tables with their columns that may contain a time. For a domain, the returned
+-- type is its base type. The key is the primary key, or otherwise the shortest unique key without
+-- nullable columns. Partitions are not returned as tables of their own: the row estimate of a
+-- partitioned table is the sum over its partitions. The row estimate of a table that was never
+-- analyzed is -1. The last column shows whether the table has a trigger (tgtype 8) or a rule
+-- (ev_type '4') on DELETE, which may change other rows in any way. This query opens no user table
+-- and waits for no lock on a user table.
 SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'p',
     CASE c.relkind WHEN 'p' THEN (
         WITH RECURSIVE part (oid) AS (

@@ -1,4 +1,4 @@
--- Returns all columns of the tables $1, in order. The type of a domain is its base type.
+-- Returns all columns of the tables $1, in order. For a domain, the returned type is its base type.
 SELECT a.attrelid, a.attname::text, format_type(b.oid, -1), NOT a.attnotnull
 FROM pg_attribute a
 JOIN pg_type y ON y.oid = a.atttypid

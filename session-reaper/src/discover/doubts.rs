@@ -56,8 +56,8 @@ pub(super) fn of_named(named: &Named) -> String {
     format!("{column} of {of} seems to reference these rows without a foreign key")
 }
 
-/// Returns the number of units per second. Returns 1 for `None`, because the values of timestamps
-/// are read in seconds.
+/// Returns the number of units per second. If `unit` is `None`, returns 1: the column is not an
+/// integer, and its values are read in seconds.
 pub(super) fn per_second(unit: Option<Unit>) -> f64 {
     UNITS.iter().find(|(_, of, _)| Some(*of) == unit).map_or(1.0, |(.., per_second)| *per_second)
 }
@@ -91,7 +91,8 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
             // If each tenant has a schema with the same tables, references stay within a schema.
             && (named.table.schema == table.name.schema
                 || !in_schema(named, &|other| other.name.name == table.name.name))
-            // `session_id` references `sessions` if that table exists, not `user_sessions`.
+            // If a table `sessions` exists, `session_id` references `sessions` and not
+            // `user_sessions`.
             && !(last_word && in_schema(named, &|other| {
                 let other = words(other.name.name.as_str());
                 matches!(names::refers(named.column.as_str(), &other), Some((_, false)))

@@ -17,8 +17,8 @@ pub struct Findings {
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
-    /// Tables whose names suggest sessions, tokens or codes, but in which no column was recognized
-    /// that determines when rows may be deleted.
+    /// Tables whose names suggest sessions, tokens or codes. No column of these tables was
+    /// recognized as a column that determines when rows may be deleted.
     pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
@@ -30,8 +30,9 @@ pub struct Findings {
 pub(super) enum How {
     /// More than half of the preset's tables exist.
     Certain,
-    /// More than half of the preset's tables exist in this schema, but also in another one. A
-    /// preset covers the tables of only one schema, so the targets of this one are written in full.
+    /// More than half of the preset's tables exist in this schema, but also in another one. The
+    /// preset itself covers only the tables in that other schema, so the targets for this schema
+    /// are written in full.
     Again,
     /// Some tables are, or look like, tables of the preset.
     Perhaps,
@@ -87,7 +88,7 @@ pub(super) struct FoundTarget {
     pub(super) live: bool,
     pub(super) columns: Vec<FoundColumn>,
     pub(super) group: Option<Group>,
-    /// The condition that excludes exempt rows.
+    /// The condition that excludes rows that a flag exempts from expiry.
     #[serde(rename = "where")]
     pub(super) filter: Option<String>,
     /// The proposed handling of times before the year 2000; set if the columns contain or may
@@ -96,7 +97,8 @@ pub(super) struct FoundTarget {
     pub(super) notes: Vec<String>,
 }
 
-/// A table whose name suggests sessions, tokens or codes, but in which no column was recognized.
+/// A table whose name suggests sessions, tokens or codes. No column of the table was recognized as
+/// a column that determines when rows may be deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct Unrecognised {
     pub(super) table: String,

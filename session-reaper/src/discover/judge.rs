@@ -1,5 +1,5 @@
-//! Evaluates the columns of a table: determines the meaning of each column, the confidence and the
-//! doubts.
+//! Evaluates the columns of a table. For each column, determines the meaning, the confidence and
+//! the doubts.
 
 use super::beside::{self, ColumnContext};
 use super::catalog::Catalog;
@@ -13,8 +13,8 @@ use super::table::{Column, Facts, Kind, Table};
 use super::values::{Known, UNITS};
 use reaper::Unit;
 
-/// Returns the possible targets of a table: none, one, or two if a condition applies to only some
-/// of the reasons.
+/// Returns the possible targets of a table. There is at most one target, unless a condition applies
+/// to only some of the reasons; in this case, there are two.
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();

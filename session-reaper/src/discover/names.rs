@@ -55,7 +55,7 @@ pub(super) fn is_noun(word: &str, noun: &str) -> bool {
         || noun.strip_suffix('y').is_some_and(|stem| word.strip_suffix("ies") == Some(stem))
 }
 
-/// Words after the noun in the name of a column that references a row.
+/// Words that follow the noun in the name of a column that references a row.
 const REFERS: &[&str] = &["id", "uuid", "key", "fk", "ref", "pk"];
 
 /// Returns the possible singular nouns for a row of a table. The flag of a noun is `true` if the
@@ -76,8 +76,8 @@ fn nouns(table: &[String]) -> Vec<(String, bool)> {
     whole.into_iter().chain(last).filter(|(noun, _)| noun.len() > 2).collect()
 }
 
-/// Returns the endings, without separators, of the names of columns that may reference rows of this
-/// table.
+/// Returns endings of column names. A column whose name, without separators, has one of these
+/// endings may reference rows of this table.
 pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
     let mut ends = Vec::new();
     for (noun, _) in nouns(table) {

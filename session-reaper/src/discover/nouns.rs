@@ -25,8 +25,8 @@ enum Place {
 /// Nouns in table names, in order of precedence.
 #[rustfmt::skip]
 const TABLES: &[(Place, Rows, &[&str])] = &[
-    // Nouns for other kinds of codes, tokens and sessions, such as discount codes, and for codes,
-    // tokens and sessions that their owners keep.
+    // Nouns for codes, tokens and sessions of a different kind (such as discount codes), or of a
+    // kind that the owners keep.
     (Place::Anywhere, Rows::Lasting, &[
         "promo", "promotion", "discount", "coupon", "voucher", "gift", "referral", "checkout", "cart", "booking",
         "reservation", "appointment", "zip", "postal", "country", "currency", "error", "qr", "tax", "training", "course",

@@ -137,7 +137,7 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     }
     let Some(name) = &table.found else { return };
     if table.names_others && (preset.how == How::Again || table.elsewhere) {
-        lines.comment("    Its `where` or `children` names other tables without a schema. Before you use this target, copy that key and add the schema.");
+        lines.comment("    The `where` or `children` of this target names other tables without a schema. Before you use this target, copy that key from the preset and add the schema to the names.");
     }
     if preset.how == How::Again {
         again(lines, table, name);

@@ -1,6 +1,6 @@
-//! Finds the tables of presets by their names, by the columns that the preset uses and, if the name
-//! of a table is common, by the other columns of the table. Only the file of a preset defines what
-//! the preset deletes.
+//! Finds the tables of presets. A table is recognized by its name, by the columns that the preset
+//! uses and, if the name of the table is common, by the other columns of the table. Only the file
+//! of a preset defines what the preset deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -23,7 +23,8 @@ pub(super) fn wanted(presets: &[Preset]) -> Wanted {
     Wanted { tables, columns: columns.into_iter().map(Ident::new).collect() }
 }
 
-/// Returns the presets that have tables in the database, once per schema.
+/// Returns the presets that have tables in the database. A preset with tables in several schemas is
+/// returned once for each of these schemas.
 pub(super) fn presets(presets: &[Preset], catalog: &Catalog) -> Vec<FoundPreset> {
     presets.iter().flat_map(|preset| in_schemas(preset, catalog)).collect()
 }
@@ -85,7 +86,7 @@ fn in_schema(preset: &Preset, schema: &str, catalog: &Catalog) -> FoundPreset {
         }
     };
     let tables: Vec<PresetTable> = preset.targets.iter().map(of).collect();
-    // Versions of a project differ in their tables, so not all of them are required. One table of
+    // The versions of a project have different tables, so not all tables are required. One table of
     // two is not enough: the table may be an unrelated `sessions`.
     let wanted: HashSet<&str> =
         tables.iter().filter(|table| !table.off).map(|table| table.table.as_str()).collect();
@@ -114,7 +115,7 @@ fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
         })
 }
 
-/// Returns differences from the project's table because of which the preset might delete rows that
+/// Returns those differences from the project's table that might make the preset delete rows that
 /// must be kept.
 fn doubts_of(
     preset: &Preset,

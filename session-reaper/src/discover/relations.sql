@@ -1,7 +1,7 @@
--- Returns the relations that contain the rows of the tables $1: each table itself, or its
--- partitions. The result contains only relations whose owner can act as the current role in any
--- case, because planning a query on a table may run the owner's functions (in indexes and
--- constraints) with the privileges of the current role.
+-- Returns the relations that contain the rows of the tables $1: the table itself, or, if the table
+-- is partitioned, its partitions. The result contains only relations whose owner can already act as
+-- the current role, because planning a query on a table may run the owner's functions (in indexes
+-- and constraints) with the privileges of the current role.
 WITH RECURSIVE part (root, oid) AS (
     SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
     UNION ALL

@@ -1,7 +1,7 @@
 //! Reads values of columns from a small sample of the rows if that is safe, otherwise from
 //! `pg_stats`.
 //!
-//! A table is read only if the owner of the table can act as the current role in any case. This is
+//! A table is read only if the owner of the table can already act as the current role. This is
 //! required because planning a query may run functions that the owner has added to indexes and
 //! constraints. A read never waits for a lock. If a policy of row security would apply, the read
 //! fails and does not run the policy.
@@ -22,12 +22,12 @@ use reaper::TableName;
 /// Number of blocks to read per table: less than a megabyte, and up to about ten thousand rows.
 const BLOCKS: f64 = 100.0;
 
-/// Maximum number of partitions to read per table: the oldest and the newest by their OIDs, which
-/// PostgreSQL assigns in ascending order.
+/// Maximum number of partitions to read per table. The oldest and the newest partitions are read;
+/// their age is derived from their OIDs, which PostgreSQL assigns in ascending order.
 const PARTITIONS: usize = 8;
 
-/// Time after which no further table is read. For the remaining tables of a database with thousands
-/// of tables, only the statistics are used.
+/// Time after which no further table is read. If a database has thousands of tables, only the
+/// statistics are used for the remaining tables.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
@@ -72,7 +72,7 @@ pub(super) async fn statistics(
     Ok(known)
 }
 
-/// Returns the relations that contain the rows of the tables, if they may be read.
+/// Returns the relations that contain rows of the tables and that may be read.
 pub(super) async fn relations(
     client: &Client,
     asked: &[(&Table, &Column)],
@@ -121,8 +121,8 @@ pub(super) async fn samples(
         client.batch_execute("ROLLBACK").await?;
         let sample = match sample {
             Ok(sample) => sample,
-            // The table is locked, dropped, not readable or too slow. An error without a code means
-            // that the connection was lost.
+            // The table is locked, dropped, not readable, or too slow to read. An error without a
+            // code means that the connection was lost.
             Err(error) if error.code().is_some() => {
                 tracing::debug!(
                     event = "sample_failed",

@@ -30,7 +30,8 @@ const SHAPES: &[Shape] = &[
         columns: &["id", "identifier", "value", "expiresAt", "createdAt", "updatedAt"],
     },
     Shape { preset: "connect-pg-simple", table: "session", least: 3, columns: &["sid", "sess", "expire"] },
-    // This is a pattern, not a project: the names of the other columns vary.
+    // This preset covers a common pattern, not a single project, so the names of the other columns
+    // vary.
     Shape {
         preset: "prisma-refresh-tokens", table: "refresh_tokens", least: 3,
         columns: &["id", "user_id", "token_hash", "family", "expires_at", "revoked_at", "created_at"],

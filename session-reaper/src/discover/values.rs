@@ -1,6 +1,6 @@
 //! Interprets the values of a column. The median determines the unit of the values. A few zeros,
-//! infinities and times in the far future, which mean "never", therefore have no effect. Such
-//! values are reported separately.
+//! infinities and times in the far future, which mean "never", therefore do not affect the unit.
+//! Such values are reported separately.
 
 use reaper::Unit;
 
@@ -8,15 +8,15 @@ use reaper::Unit;
 /// values are usually the zero value of a programming language.
 pub(super) const OLDEST: f64 = 946_684_800.0;
 
-/// The start of the year 2100, in seconds since 1970. An integer that would be a later time in one
-/// unit, such as seconds, would be an early time in the next smaller unit, such as milliseconds.
+/// The start of the year 2100, in seconds since 1970. If an integer is a later time in one unit,
+/// such as seconds, it is an early time in the next smaller unit, such as milliseconds.
 const LATEST: f64 = 4_102_444_800.0;
 
-/// Twenty years, in seconds. No lifetime is longer; later times mean "never".
+/// Twenty years, in seconds. No lifetime is longer, so a time further in the future means "never".
 const LIFETIME: f64 = 20.0 * 365.25 * 86_400.0;
 
-/// The largest integers of 31 and 32 bits. They also mean "never", although they are times in 2038
-/// and 2106.
+/// The largest integers of 31 and 32 bits. They also mean "never", although as seconds since 1970
+/// they are times in 2038 and 2106.
 const NEVER: [f64; 2] = [2_147_483_647.0, 4_294_967_295.0];
 
 /// Units of integers: the name in a target, the unit, and the number of units per second.

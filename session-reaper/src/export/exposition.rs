@@ -77,8 +77,8 @@ impl Exposition {
                 continue;
             };
             if family.kind != "gauge" {
-                // Another version may have other buckets, so counters and histograms restart from
-                // zero.
+                // If the version has changed, the buckets may differ, so counters and histograms
+                // restart from zero.
                 if same_version {
                     family.add(old);
                 }

@@ -1,8 +1,8 @@
 //! Pushes metrics to a Prometheus Pushgateway.
 //!
 //! The request is a POST, which replaces only the metrics that it contains. (A PUT would replace
-//! the whole group.) The metrics of a failed run contain neither the time of the last success nor
-//! values that the run did not measure, so these metrics remain unchanged.
+//! the whole group.) A failed run pushes neither the time of the last success nor values that the
+//! run did not measure, so the Pushgateway keeps the earlier values of these metrics.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The closed sets of label values.
+//! The values of labels that have a fixed set of values.
 
 /// The `reason` of rows that were deleted because they referenced a due row.
 pub(crate) const CHILDREN: &str = "children";

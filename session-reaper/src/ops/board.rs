@@ -48,8 +48,8 @@ struct Cached {
     /// The last successful result, however old, and the time when it was read.
     answer: Option<(Instant, Snapshot)>,
     run_summaries: Vec<RunSummary>,
-    /// The newest ended run at the time when the run summaries were read. The summaries change only
-    /// when another run has ended.
+    /// The run that had ended last when the run summaries were read. The summaries change only when
+    /// another run has ended.
     summaries_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
@@ -76,8 +76,8 @@ struct LiveView {
 struct Activity {
     /// The start of the period, which ends at `at`.
     since: DateTime<Utc>,
-    /// The time from which on the list of runs is complete. Set only if the period may contain more
-    /// runs than are listed.
+    /// The list of runs is complete from this time on. Set only if the period may contain more runs
+    /// than are listed.
     complete_since: Option<DateTime<Utc>>,
     /// The runs, oldest first.
     runs: Vec<Plotted>,
@@ -109,7 +109,7 @@ impl Board {
             cached.at = Some(Instant::now());
         }
         let seen = cached.answer.as_ref().map(|(_, seen)| seen);
-        // The clock of the database, if it is known.
+        // Use the time on the database's clock, if that time is known.
         let now = cached.answer.as_ref().map_or_else(clock::now, |(came, seen)| {
             seen.at + TimeDelta::from_std(came.elapsed()).unwrap_or_default()
         });
@@ -194,8 +194,8 @@ fn is_skipped(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
     report.is_some_and(|report| report.target(&target.name).is_none())
 }
 
-/// Returns the last count of a backlog: either the last count by this process or, if it is newer,
-/// the count in the newest report that contains one.
+/// Returns the last count of a backlog. This is the last count by this process or the count in the
+/// newest report that contains one, whichever is newer.
 fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {

@@ -1,5 +1,5 @@
-//! Rejects requests for other hosts and requests with too large headers, before any other handler
-//! reads them.
+//! Rejects requests for other hosts, and requests whose headers are too large, before any other
+//! handler reads these requests.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

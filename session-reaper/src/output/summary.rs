@@ -9,7 +9,8 @@ use super::table::{columns, grouped, time};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
 
-/// Columns of text, aligned left; the others are numbers, aligned right.
+/// `true` for a column of text, which is aligned left; `false` for a column of numbers, which is
+/// aligned right.
 const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
 
 /// Returns the whole summary, with a trailing newline.
@@ -29,7 +30,8 @@ pub fn text(report: &RunReport) -> String {
     text
 }
 
-/// Returns one line per reason. The first line also contains the values of the whole target.
+/// Returns one line per reason. The first line also contains the values that apply to the whole
+/// target.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
     let remaining = match (target.remaining.unwrap_or(0), target.remaining_capped == Some(true)) {
         (0, true) => "unknown".to_owned(),

@@ -1,4 +1,5 @@
-//! Parses a schedule in the format of crontab(5). [`super::wall`] finds its times.
+//! Parses a schedule in the format of crontab(5). [`super::wall`] finds the times at which the
+//! schedule matches.
 //!
 //! Names are converted to numbers, and errors contain the name of the field.
 
@@ -145,7 +146,7 @@ impl Field {
         Ok(if every { "*".to_owned() } else { items.join(",") })
     }
 
-    /// Returns whether the field does not restrict its values.
+    /// Returns `true` if the field allows all values.
     fn is_open(&self, list: &str) -> bool {
         list.starts_with('*') || *list == format!("{}-{}", self.least, self.most)
     }

@@ -36,9 +36,9 @@ impl Schedule {
     /// longer than a year, returns only that gap.
     ///
     /// The times of day are the same on every day on which the schedule matches, so the gaps within
-    /// a day are examined once. Apart from that, only the gaps between days and the days with clock
-    /// changes are examined. This takes a few hundred steps, even for a schedule that matches every
-    /// second.
+    /// a day are examined only once. In addition, only the gaps between days and the days with
+    /// clock changes are examined. This takes a few hundred steps, even for a schedule that matches
+    /// every second.
     #[must_use]
     pub fn gaps(&self, from: DateTime<Utc>) -> Gaps {
         let day = self.wall.times_of_day();

@@ -23,7 +23,7 @@ fn times(cron: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
     all.times_after(at(from)).take(count).map(|time| time.format("%FT%TZ").to_string()).collect()
 }
 
-/// Returns the local times with the UTC offset on one date in the zone.
+/// Returns the scheduled times on one date in the zone, as local times with the UTC offset.
 fn day(cron: &str, zone: &str, date: &str) -> Vec<String> {
     let (all, zone): (Schedule, Tz) = (schedule(cron, zone), zone.parse().unwrap());
     let from = at(&format!("{date}T00:00:00Z")) - TimeDelta::days(1) - TimeDelta::seconds(1);
@@ -373,7 +373,7 @@ fn gaps_cover_a_whole_year() {
         ("* * * * * *", "Europe/Berlin", 1, 1),
         ("*/15 * * * *", "Europe/Berlin", 15 * MINUTE, 15 * MINUTE),
         ("0 9-17 * * 1-5", "UTC", HOUR, 64 * HOUR),
-        // 97 and 28,800 gaps per day before the weekend.
+        // These schedules have 108 and 32,400 times per day. The longest gap is the weekend.
         ("*/5 9-17 * * 1-5", "UTC", 5 * MINUTE, 63 * HOUR + 5 * MINUTE),
         ("* * 9-17 * * 1-5", "UTC", 1, 63 * HOUR + 1),
         ("0 3 * * *", "UTC", DAY, DAY),

@@ -1,4 +1,4 @@
-//! Determines the next scheduled run by a clock that may be changed.
+//! Determines the next scheduled run, even if the clock is changed in the meantime.
 
 use std::time::Duration;
 

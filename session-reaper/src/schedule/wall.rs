@@ -1,6 +1,6 @@
 //! The times of a schedule on a clock that never changes, found with the crate `cron`.
 //!
-//! Three things that `cron` does not have are added here:
+//! This module adds three features that `cron` lacks:
 //!
 //! - If both day fields are restricted, a day must match at least one of them. There are then two
 //!   `cron` schedules, and the earlier time counts.
@@ -67,7 +67,7 @@ impl WallClock {
         self.0.iter().filter_map(|part| part.next(wall)).min()
     }
 
-    /// Returns the times of day, which are the same on every day that has any.
+    /// Returns the times of day, which are the same on every day on which the schedule matches.
     pub(super) fn times_of_day(&self) -> Vec<NaiveTime> {
         let day = NaiveDate::from_ymd_opt(MODEL_YEARS, 1, 1).unwrap_or_default();
         let Some(part) = self.0.first() else { return Vec::new() };
@@ -202,7 +202,8 @@ fn weekday_rules(field: &str) -> Vec<DayRule> {
     rules.collect()
 }
 
-/// Converts a day-of-week field, in which Sunday is 0 or 7, for `cron`, in which Sunday is 1.
+/// Converts a day-of-week field, in which Sunday is 0 or 7, to the format of `cron`, in which
+/// Sunday is 1.
 fn numbers(field: &str) -> String {
     if field == "*" {
         return field.to_owned();
@@ -215,7 +216,8 @@ fn weekday(day: u32) -> Weekday {
     Weekday::try_from(u8::try_from((day + 6) % 7).unwrap_or_default()).unwrap_or(Weekday::Sun)
 }
 
-/// Returns the values of a validated item: `*`, a value or a range, which may have a step.
+/// Returns the values of a validated item. The item is `*`, a value or a range; `*` and a range may
+/// have a step.
 fn values(item: &str, min: u32, max: u32) -> Vec<u32> {
     let (range, step) = item.split_once('/').unwrap_or((item, "1"));
     let (first, last) = match range.split_once('-') {

@@ -63,7 +63,8 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         found.push((Health::Ok, format!("at work: {}", run.why)));
     }
     found.extend(last_run(status));
-    // If a run is active and does not wait, it will delete the rows that have been due for long.
+    // If a run is active and does not wait, it will delete the rows that have been due for a long
+    // time.
     if !status.runs.iter().any(|run| run.is_running() && run.waiting.is_none()) {
         found.extend(long_due(status));
     }

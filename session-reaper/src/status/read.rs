@@ -62,7 +62,7 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     let daemon = |(key, value, renewed_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let registration: Registration = serde_json::from_value(value).ok()?;
-        // A time that is out of range is not in the past.
+        // If the sum is out of range, the time is far in the future.
         let is_after = |time: DateTime<Utc>, margin| {
             time.checked_add_signed(margin).is_none_or(|end| end > at)
         };

@@ -1,4 +1,4 @@
-//! A run in the status.
+//! A run, as the status shows it.
 
 use chrono::{DateTime, Utc};
 use reaper::runs::Run;
@@ -11,7 +11,7 @@ use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of
 /// A run. The names and the order of the members are a public interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunStatus {
-    /// The ID of the row of the run in `reaper_runs`.
+    /// The ID of the run's row in `reaper_runs`.
     pub run_id: String,
     /// The host and process of the reaper.
     pub instance: String,
@@ -27,7 +27,7 @@ pub struct RunStatus {
     pub finished_at: Option<DateTime<Utc>>,
     /// The outcome as in reports, or `running`. A run that was killed is `interrupted`.
     pub outcome: ReportedOutcome,
-    /// The reason, as a sentence.
+    /// The reason for the outcome, as a sentence.
     pub why: String,
     /// The number of deleted rows of all targets and reasons; while the run is active, the number
     /// so far.

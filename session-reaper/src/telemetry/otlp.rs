@@ -1,5 +1,5 @@
-//! Sends spans over OTLP in batches on a separate thread. A run never waits for that thread: the
-//! queue is bounded and drops spans when it is full, and requests and the shutdown have timeouts.
+//! Sends spans over OTLP in batches on a separate thread. A run never waits for that thread. The
+//! queue is bounded and drops spans when it is full. Requests and the shutdown have timeouts.
 //!
 //! The SDK reads `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`,
 //! `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS`.
@@ -25,8 +25,8 @@ use tracing_subscriber::registry::LookupSpan;
 use super::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
-/// Timeout of a request to a nearby collector. It is short enough to send a second batch before
-/// [`END_WITHIN`] has passed.
+/// Timeout of a request to a nearby collector. It is so short that a second batch can be sent
+/// before [`END_WITHIN`] has passed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
 /// Timeout of the shutdown, even if spans are left in the queue: the run is over, and its caller

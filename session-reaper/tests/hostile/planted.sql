@@ -1,5 +1,6 @@
--- The schema `planted`. A planted function raises an error when it is called, because shell_in does so for any arguments.
--- Copies are written directly to the catalog, because not everything in it can be created by a statement.
+-- The schema `planted`. Each planted function raises an error when it is called, because shell_in, which implements it,
+-- raises an error for any arguments. The copies are inserted directly into the catalog, because some of the objects
+-- cannot be created by a statement.
 SET allow_system_table_mods = on;
 CREATE SCHEMA planted;
 

@@ -140,7 +140,7 @@ async fn each_account_costs_one_index_lookup_in_sessions() {
              ANALYZE",
         )
         .await;
-    // PostgreSQL would hash this NOT EXISTS if it could, and read all of `sessions` for each chunk.
+    // If PostgreSQL could hash this NOT EXISTS, it would read all of `sessions` for each chunk.
     let reaped = reap(&database, &[("KEEP_ACCOUNTS", "30d"), ("MAX_CHUNK", "5000")]).await;
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     assert_eq!(reaped.target("accounts")["deleted"]["unused"], 2000, "{}", reaped.report);

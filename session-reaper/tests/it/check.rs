@@ -26,7 +26,7 @@ async fn with_t(columns: &str, sql: &str) -> Database {
     database
         .execute(&format!("CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz {columns})"))
         .await;
-    // One at a time: some statements cannot run in a transaction.
+    // The statements are executed one at a time, because some of them cannot run in a transaction.
     let client = database.client().await;
     for statement in sql.split(";;") {
         client
@@ -76,7 +76,8 @@ fn findings_at(target: &Value, level: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asserts that the unsafe findings are exactly the expected ones. Each must contain all its parts.
+/// Asserts that there are exactly the expected unsafe findings. Each expected finding is a list of
+/// texts, all of which the finding must contain.
 async fn is_unsafe(database: &Database, config: &str, expected: &[&[&str]]) {
     let (code, target) = check(database, config).await;
     assert_eq!(code, Some(65), "{target}");
@@ -121,7 +122,8 @@ async fn auth_api_tables_are_safe_for_the_session_reaper_role() {
     for target in found["targets"].as_array().unwrap() {
         assert!(findings_at(target, "warning").is_empty(), "{target}");
     }
-    // The only note is about the one cascading table: the role has no excess privileges.
+    // The only note is about the table to which deletions cascade. There is no note about excess
+    // privileges.
     let notes = findings_at(&found["targets"][0], "note");
     assert!(notes.len() == 1 && notes[0].starts_with("cascade: "), "{notes:?}");
     assert!(notes[0].contains("public.token_families"), "{notes:?}");
@@ -226,7 +228,7 @@ async fn partial_index_that_misses_due_rows_is_unsafe() {
         .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due > '2020-01-01'")
         .await;
     is_unsafe(&database, T, &[&["partial-index: "]]).await;
-    // This index contains every due row for decades, and PostgreSQL can prove it.
+    // Until 2100, this index contains every due row, and PostgreSQL can prove that.
     database
         .execute("DROP INDEX mine; CREATE INDEX mine ON t (due) WHERE due < '2100-01-01'")
         .await;
@@ -637,7 +639,7 @@ async fn forced_finding_is_overridden_and_recorded() {
         .await;
     assert_eq!(recorded, r#"["no-index"]"#);
 
-    // A finding that makes deletion impossible cannot be forced.
+    // A finding that makes deletion impossible cannot be overridden.
     let run = run_with(&database, &T.replace("'due'", "'id'"), &["--force-unsafe"]).await;
     assert_eq!(
         (run.code, &run.target("t")["deleted"]["old"]),
@@ -792,7 +794,7 @@ async fn each_partition_needs_its_index_and_privileges() {
             && found(&target)[0].ends_with("GRANT DELETE ON public.p1 TO session_reaper"),
         "{target}"
     );
-    // A foreign key to the partitioned table refers to each partition, and is reported once.
+    // A foreign key to the partitioned table refers to each partition, but is reported only once.
     database
         .execute(
             "GRANT DELETE ON p1 TO session_reaper; ALTER TABLE p ADD PRIMARY KEY (id, due);

@@ -1,4 +1,4 @@
-//! The size of chunks: a fixed cost does not shrink them.
+//! The size of chunks. A fixed cost per statement does not make chunks smaller.
 
 use testkit::{Database, reap_by};
 

@@ -108,8 +108,8 @@ async fn clock_change_of_hours_takes_effect_immediately() {
     );
 
     set("+2d");
-    // Only 10,000 of the 95,400 missed runs are counted. If a run is active at that moment, they
-    // are logged as skipped.
+    // Only 10,000 of the 95,400 missed runs are counted. If a run is active at that moment, the
+    // missed runs are logged as skipped.
     let counted = || [MISSED, SKIPPED].map(|event| daemon.log_events(event)).concat();
     let capped = || counted().iter().filter(|fields| fields["missed"] == 10_000).count();
     eventually("the number of missed runs is logged", async || capped() > 0).await;

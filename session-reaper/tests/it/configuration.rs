@@ -152,7 +152,7 @@ async fn secret_on_the_command_line_is_rejected() {
     }
 }
 
-/// A URL contains no password with peer authentication, a client certificate or `trust`.
+/// With peer authentication, a client certificate or `trust`, the URL contains no password.
 #[tokio::test]
 async fn database_url_without_password_is_accepted_as_flag() {
     for url in [

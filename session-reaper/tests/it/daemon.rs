@@ -216,8 +216,8 @@ async fn scheduled_run_during_an_active_run_is_skipped_and_logged() {
     let parking = Parking::at(&database, ParkAt::Row).await;
     let mut daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
     parking.wait_for_arrival().await;
-    // Two seconds on the clock that the daemon and the test share: at least one more scheduled time
-    // has passed.
+    // The daemon and the test share a clock. After two seconds on this clock, at least one more
+    // scheduled time has passed.
     let began = std::time::Instant::now();
     eventually("two seconds have passed", async || began.elapsed().as_secs() >= 2).await;
     parking.open().await;
@@ -236,7 +236,8 @@ async fn jitter_delays_runs_by_less_than_the_interval() {
         daemon.program.log_events("run_ended").len() >= 12
     })
     .await;
-    // The planned start of each run, in chrono's `Display` format: whole seconds without jitter.
+    // The planned start of each run, in chrono's `Display` format. Without jitter, the planned
+    // starts would be whole seconds.
     let waits = daemon.program.log_events("next_run");
     let times = waits
         .iter()
@@ -310,8 +311,8 @@ async fn failed_count_does_not_reset_the_backlog_metric() {
     })
     .await;
     parking.wait_for_arrival().await;
-    // The lock is granted when the delete is canceled; the run retries without success, and then
-    // counts the remaining rows.
+    // The lock is granted when the delete is canceled. The run then retries the delete without
+    // success, and finally counts the remaining rows.
     tokio::join!(holder.batch_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"), async {
         let other = database.client().await;
         testkit::waits_for_a_lock(&other, "testkit").await;

@@ -1,5 +1,5 @@
-//! `discover`: which tables it recognizes, what it proposes and with what certainty, and that `run`
-//! accepts a proposal as its configuration file.
+//! `discover`: the tables that it recognizes, its proposals, and the certainty of each proposal.
+//! `run` accepts a proposal as its configuration file.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -90,7 +90,8 @@ fn presets(found: &Value) -> Vec<(String, String, BTreeMap<String, Option<String
         .collect()
 }
 
-/// Returns whether a table is live, and the certainty of each of its columns.
+/// Returns whether the target of a table is active in the proposal, and the certainty of each
+/// column.
 fn judged(found: &Value, table: &str) -> Option<(bool, Vec<(String, String)>)> {
     let target =
         found["targets"].as_array().unwrap().iter().find(|target| target["table"] == table)?;
@@ -335,7 +336,8 @@ async fn proposal_deletes_exactly_the_due_rows() {
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for (table, left) in [
         ("app.login_tokens", "0,1,2,3,4,5,6"),
-        // Row 7 has no family. Rows 4 and 6 are a family without due rows; 8 and 10 are a family.
+        // Row 7 is due and has no family. Rows 4 and 6 form a family in which no row is due. Rows 8
+        // and 10 form a family in which both rows are due.
         (r#""Auth"."SessionTokens""#, "0,1,2,3,4,5,6"),
         ("app.nonces", "0,1,2,3,4,5,6,100"),
         ("app.otps", "0,1,2,3,4,5,6,100"),

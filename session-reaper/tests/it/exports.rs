@@ -316,7 +316,7 @@ async fn unreachable_or_silent_pushgateway_times_out() {
         run.stderr
     );
 
-    // The program has its own timeout, without which this would never end.
+    // The program has a timeout of its own. Without this timeout, the run would never end.
     let (run, received) = pushed(&database, &[], &[]).await;
     assert_eq!(run.code, Some(0));
     assert!(run.stderr.contains("no answer within 10s"), "{}", run.stderr);

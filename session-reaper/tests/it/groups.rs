@@ -1,5 +1,5 @@
-//! A million tokens in families, half of which are live: rows that are kept do not make any
-//! statement read more blocks than it did at first.
+//! A million tokens in families. Half of the families are live, so their rows are kept. However
+//! many rows have been kept, no statement reads many more blocks than at the start of the run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -96,7 +96,8 @@ async fn deleted(database: &Database, order: &str) -> i64 {
     ];
     let run = reap(database, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
     assert_eq!(run.code, Some(0), "{}{}", run.report, run.stderr);
-    // A retried chunk would mean that statements were canceled, which the log does not contain.
+    // If a chunk was retried, statements were canceled. The log does not contain canceled
+    // statements.
     assert!(!run.stderr.contains("chunk_retried"), "{}", run.stderr);
     let reasons = run.target("refresh_tokens")["deleted"].as_object().unwrap();
     reasons.values().map(|rows| rows.as_i64().unwrap()).sum()

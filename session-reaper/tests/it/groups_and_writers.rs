@@ -54,7 +54,7 @@ async fn group_is_kept_whole_while_a_member_is_locked() {
             assert_eq!(run.target("tokens")["remaining"], 2, "{order}, {held}");
             holder.batch_execute("COMMIT").await.unwrap();
 
-            // A row that was extended keeps its group.
+            // If a row was extended, all rows of its group are kept.
             let run = reap_by(&database, &target(order), &[]).await;
             let extended = held.starts_with("UPDATE");
             assert_eq!(
@@ -118,8 +118,8 @@ async fn large_group_is_kept_during_writes_and_deleted_after() {
                  INSERT INTO tokens SELECT n, n, now() - interval '10 days' FROM generate_series(20001, 20010) AS n; ANALYZE tokens",
             )
             .await;
-        // A large group is decided under a table lock, which the writer prevents. Small groups are
-        // deleted regardless.
+        // The reaper needs a table lock to decide whether a large group may be deleted, and the
+        // writer prevents this lock. Small groups are deleted without a table lock.
         let writer = database.client().await;
         writer
             .batch_execute("BEGIN; INSERT INTO tokens VALUES (99999, 99, now() + interval '1 day')")

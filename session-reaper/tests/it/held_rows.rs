@@ -1,4 +1,4 @@
-//! Rows whose deletion fails: the others are deleted.
+//! Rows whose deletion fails. All other due rows are deleted.
 
 use serde_json::json;
 use testkit::{Database, Reaped, reap_by};
@@ -11,7 +11,7 @@ fn config(more: &str) -> String {
     )
 }
 
-/// Creates due rows in `t`. Every 60th is `held`.
+/// Creates due rows in `t`. In every 60th row, `held` is true.
 async fn database(more: &str) -> Database {
     let database = Database::create().await;
     database
@@ -66,7 +66,7 @@ async fn rows_of_a_foreign_key_are_left_and_the_others_deleted() {
         assert_eq!(target["deleted"]["old"], ROWS - ROWS / 60, "{target}");
         assert_eq!(target["remaining"], ROWS / 60, "{target}");
         assert_eq!(rows(&database).await, (ROWS / 60, 0), "{order}");
-        // The first error is enough to exclude all rows of the foreign key.
+        // After the first error, the run excludes all rows that the foreign key references.
         assert_eq!(rejections(&run), 1, "{}", run.stderr);
     }
 }

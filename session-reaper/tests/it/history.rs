@@ -1,9 +1,10 @@
-//! Rows of the history that session-reaper cannot read.
+//! Rows of the run history that session-reaper cannot read.
 
 use serde_json::Value;
 use testkit::{Database, Program, binary, expired_sessions, reap};
 
-/// Inserts rows as another program could: each time is infinite in one of them.
+/// Inserts rows that only another program could have written. Each of the three times is infinite
+/// in at least one of these rows.
 async fn odd_rows(database: &Database) {
     database
         .execute(

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 
 /// Creates `app.t` and `app.h` with the same 20 due rows and 80 live rows, and a child of each row
-/// of `app.h`. `session_reaper` may reap them.
+/// of `app.h`. The role `session_reaper` may delete the rows of all three tables.
 async fn with_tables() -> Database {
     let database = Database::create().await;
     database
@@ -172,7 +172,8 @@ async fn history_table_of_another_owner_is_not_used() {
     assert_eq!(database.one::<i64>("SELECT count(*) FROM public.called").await, 0);
     assert_eq!(database.one::<i64>("SELECT count(*) FROM app.t").await, 100, "nothing was deleted");
 
-    // The owner of a target can run triggers as the reaper anyway, so it may also own the history.
+    // The owner of a target can run triggers with the reaper's privileges in any case, so this role
+    // may also own the run history.
     database
         .execute("DROP TRIGGER pwn ON app.reaper_runs; ALTER TABLE app.t OWNER TO auth_api")
         .await;
@@ -218,7 +219,8 @@ async fn foreign_trigger_and_open_schema_are_warnings() {
 }
 
 /// A schema with a copy of every function, operator, type and relation of `pg_catalog`, and of
-/// every table. On a search path that starts with it, each unqualified name refers to the copy.
+/// every table in `public`. If a search path starts with this schema, each unqualified name refers
+/// to a copy.
 const PLANTED: &str = include_str!("../hostile/planted.sql");
 
 #[tokio::test]
@@ -260,7 +262,7 @@ async fn planted_objects_are_never_called() {
     database.execute(PLANTED).await;
     let name = database.name();
     // Unqualified tables in a configuration are looked up on the search path, so the planted views
-    // with their names are dropped.
+    // with the names of these tables are dropped.
     let tables = "DO $$ DECLARE r record; BEGIN
         FOR r IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
             EXECUTE format('DROP VIEW planted.%I', r.relname);
@@ -278,8 +280,8 @@ async fn planted_objects_are_never_called() {
     assert_eq!(database.one::<i64>("SELECT pg_catalog.count(*) FROM app.t").await, 80);
 }
 
-/// Splits a message into statements. The reaper's strings and names never contain a semicolon
-/// between quotes of the other kind.
+/// Splits a message into statements. Semicolons in quoted strings and quoted names do not end a
+/// statement.
 fn split(message: &str) -> Vec<String> {
     let (mut statements, mut quote) = (vec![String::new()], None);
     let without_comments = message.lines().filter(|line| !line.trim_start().starts_with("--"));
@@ -299,8 +301,8 @@ fn split(message: &str) -> Vec<String> {
     statements
 }
 
-/// Returns the part of a statement to analyze, or `None` if it has no expression or is not the
-/// reaper's own.
+/// Returns the part of a statement to analyze. Returns `None` if the statement contains no
+/// expression or is not one of the reaper's own statements.
 fn analyzed(sql: &str) -> Option<&str> {
     let sql = sql.trim();
     let sql = sql
@@ -324,8 +326,8 @@ fn analyzed(sql: &str) -> Option<&str> {
     (!sql.contains("__diesel_schema_migrations")).then_some(sql)
 }
 
-/// Returns the objects that the server found through the search path for a statement. A function
-/// with the statement as its body depends on them.
+/// Returns the objects that the server found through the search path for a statement. The server
+/// records that a function with the statement as its body depends on these objects.
 async fn unqualified_names(client: &Client, sql: &str, types: &[u32]) -> Vec<String> {
     const NAMES: &str = "SELECT coalesce(string_agg(format('%I.%I', n.nspname, y.typname), ', ' ORDER BY i), '')
         FROM unnest($1::oid[]) WITH ORDINALITY AS of (oid, i) JOIN pg_type y ON y.oid = of.oid JOIN pg_namespace n ON n.oid = y.typnamespace";

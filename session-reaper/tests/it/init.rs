@@ -10,8 +10,8 @@ use std::path::Path;
 
 use testkit::{Program, binary};
 
-/// A database URL with a port on which no server listens. A program that fails to connect to it has
-/// accepted its configuration.
+/// A database URL with a port on which no server listens. If a program fails only when it connects
+/// to this URL, the program has accepted its configuration.
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nowhere";
 
 async fn init(args: &[&str]) -> (Option<i32>, Program) {

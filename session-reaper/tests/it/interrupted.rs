@@ -17,11 +17,13 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// Positions in the middle of the third chunk of 500 rows: where the reaper locks rows first,
-/// because a trigger may keep one, and where it deletes without locking first.
+/// Positions in the middle of the third chunk of a run over 500 rows. At the first position, the
+/// reaper locks the rows before it deletes them, because a trigger may keep a row. At the second
+/// position, the reaper deletes the rows without locking them first.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
-/// Starts a run over 500 due sessions that stops in the middle of the third chunk of 100 rows.
+/// Starts a run over 500 due sessions in chunks of 100 rows. The run stops in the middle of the
+/// third chunk.
 async fn parked_in_the_third_chunk(place: ParkAt) -> (Database, Parking, Program) {
     let database = Database::create().await;
     expired_sessions(&database, 500).await;
@@ -231,7 +233,7 @@ async fn silent_server_is_abandoned() {
     let (proxy, url) = Proxy::before(&database.url_as("session_reaper")).await;
     let env = [
         ("DATABASE_URL", url.as_str()),
-        // Longer than the other statements take on a slow machine.
+        // This timeout is longer than the other statements take on a slow machine.
         ("STATEMENT_TIMEOUT", "3s"),
         ("LOCK_TIMEOUT", "500ms"),
         ("CHUNK_TIME", "1s"),

@@ -72,7 +72,7 @@ async fn row_unlocked_during_a_pass_is_deleted_at_its_end() {
         .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent = '42' FOR UPDATE")
         .await
         .unwrap();
-    // The first chunk leaves 201 rows; the second sees them.
+    // When the second chunk starts, 201 rows are left.
     let parking = Parking::at(&database, ParkAt::Statement { rows_left: 201 }).await;
     let run = start_reaper(&database, &JSON, &[]);
     parking.wait_for_arrival().await;
@@ -95,7 +95,7 @@ async fn locked_rows_in_many_key_ranges_are_counted() {
         .batch_execute("BEGIN; SELECT FROM sessions WHERE user_agent::int % 3 = 0 FOR UPDATE")
         .await
         .unwrap();
-    // 150 key ranges, more than are remembered individually.
+    // The run has 150 key ranges, more than it remembers individually.
     let first = reap(&database, &[("MAX_CHUNK", "20")]).await;
     assert_eq!(first.target("sessions")["deleted"]["expired"], 2_000);
     assert_eq!(first.target("sessions")["skipped_locked"], 1_000);

@@ -1,4 +1,5 @@
-//! The tests of session-reaper from the outside, as one program: a file for each subject.
+//! Tests that run session-reaper as a program. They are compiled into one test program, with a file
+//! for each subject.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -76,7 +76,8 @@ async fn metrics_page_matches_a_scrape() {
     let database = Database::create().await;
     let daemon = Daemon::start(&database, &[NEVER]).await;
     let mut documented = documented("session_reaper_");
-    // This metric exists once a replica has been checked, with its name as the label.
+    // This metric exists only after a replica has been checked. Its label is the name of the
+    // replica.
     let lag = documented.remove("session_reaper_replica_lag_seconds");
     assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
     assert_eq!(scraped(&daemon.scrape().await), documented);

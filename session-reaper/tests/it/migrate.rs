@@ -65,7 +65,7 @@ fn embedded_migrations_are_those_in_the_folder() {
     assert_eq!(described(MIGRATIONS), described(&migrations::read("reaper")));
 }
 
-/// A table, and an index that is built without a transaction.
+/// Two migrations: the first creates a table, and the second builds an index without a transaction.
 const SET: [Migration<'_>; 2] = [
     Migration {
         name: "2101_table",
@@ -101,8 +101,8 @@ async fn failed_migration_leaves_nothing_behind() {
     assert_eq!(apply(&connect(&database), &SET).await.unwrap(), ["2101", "2102"]);
 }
 
-/// The build of the index waits for an older transaction while its server process is terminated. The
-/// next attempt must not accept the invalid index that is left.
+/// The server process that builds the index is terminated while it waits for an older transaction.
+/// The next attempt must not accept the invalid index that is left.
 #[tokio::test]
 async fn interrupted_index_build_is_reported_and_not_recorded() {
     let database = Database::empty().await;

@@ -191,8 +191,8 @@ async fn keep_alives_are_sent_during_a_run_unless_it_hangs() {
     proxy.stall();
     let before = manager.keep_alives();
     daemon.log_event("server_timeout").await;
-    // The run hung for longer than STATEMENT_TIMEOUT, in which a timer would have sent fifty
-    // keep-alives. Progress made before that may still cause some.
+    // The run hung for longer than STATEMENT_TIMEOUT. In that time, a timer would have sent fifty
+    // keep-alives. Progress that was made earlier may still cause a few keep-alives.
     let sent = manager.keep_alives() - before;
     assert!(sent <= 2, "{sent} keep-alives were sent while the run hung");
     proxy.restore();

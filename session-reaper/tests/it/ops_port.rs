@@ -38,7 +38,8 @@ impl Daemon {
     }
 }
 
-/// Asserts that a response has the headers of all responses, and only HTML pages have their own.
+/// Asserts that a response has the headers that every response must have. If and only if the
+/// response is an HTML page, it must also have the headers for pages.
 #[track_caller]
 fn is_safe(answer: &Response, html: bool) {
     let value = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());

@@ -20,14 +20,15 @@ async fn through(pooler: &PgBouncer) -> Client {
     client
 }
 
-/// Returns the settings that were changed on the server connections of a pooler, except those that
-/// the pooler sets for each client.
+/// Returns the settings that were changed on the server connections of a pooler, except the
+/// settings that the pooler sets for each client.
 async fn set_behind(pooler: &PgBouncer) -> Vec<String> {
     let (one, other) = (through(pooler).await, through(pooler).await);
     let mut found = Vec::new();
     let mut processes = Vec::new();
     for client in [&one, &other] {
-        // An open transaction keeps its server connection from the other client.
+        // While this transaction is open, the pooler gives the other client another server
+        // connection.
         client.batch_execute("BEGIN").await.unwrap();
         let set = "SELECT name FROM pg_settings WHERE source = 'session' AND name <> ALL ($1)";
         found.extend(
@@ -57,7 +58,8 @@ async fn advisory_locks(database: &Database) -> i64 {
         .await
 }
 
-/// Asserts that `check` exits 65 with only this finding on the server. Returns its text and remedy.
+/// Asserts that `check` exits 65 and that this is its only finding on the server. Returns the text
+/// and the remedy of the finding.
 async fn refused_by_check(url: &str, code: &str) -> String {
     let args = ["check", "--output", "json"];
     let (exit, program) =

@@ -27,7 +27,8 @@ async fn report_is_one_object_and_is_stored_in_the_history() {
     let id = program.id();
     let run = reaped(program).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // serde_json sorts members when it parses them; a unit test checks their order.
+    // serde_json sorts the members when it parses the report; a unit test checks the order of the
+    // members.
     assert_eq!(
         members(&run.report),
         ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]
@@ -208,7 +209,8 @@ async fn chunk_that_times_out_is_halved_until_it_fits() {
 async fn halved_chunk_grows_again() {
     let database = Database::create().await;
     expired_sessions(&database, 3_000).await;
-    // The same error as from STATEMENT_TIMEOUT, independent of the speed of the machine.
+    // The trigger raises the same error as STATEMENT_TIMEOUT, but does not depend on the speed of
+    // the machine.
     refuse_more_than(&database, 50, "RAISE EXCEPTION 'too long' USING ERRCODE = 'query_canceled'")
         .await;
     let env = [("MAX_CHUNK", "400"), ("RUST_LOG", "session_reaper=debug")];

@@ -59,7 +59,7 @@ fn health_is(page: &mut Page<'_>, health: &str) {
     page.wait_for(&format!("document.querySelector('#word').dataset.health === {health:?}"));
 }
 
-/// Asserts what holds for the page in every state and on every screen.
+/// Asserts the properties that the page must have in every state and on every screen.
 fn is_sound(page: &mut Page<'_>, ops: &str) {
     page.is_sound(&format!("http://{ops}/"));
     assert_eq!(page.evaluate("document.querySelectorAll('button, form, input, select').length"), 0);
@@ -323,7 +323,8 @@ async fn a_hundred_viewers_cost_no_more_than_one() {
     })
     .await;
     let before = proxy.connections();
-    // The daemon disconnects clients that are slow to send a request, so all viewers share one.
+    // The daemon disconnects clients that are slow to send a request, so all viewers share one
+    // client.
     let client = reqwest::Client::new();
     let began = std::time::Instant::now();
     let mut viewers = tokio::task::JoinSet::new();
@@ -336,8 +337,8 @@ async fn a_hundred_viewers_cost_no_more_than_one() {
     }
     assert!(viewers.join_all().await.iter().all(|reachable| *reachable));
     let connections = proxy.connections() - before;
-    // The daemon reads the status at most every two seconds, regardless of the number of viewers
-    // and of their waiting times. In addition, it renews its registration every minute.
+    // The daemon reads the status at most every two seconds, regardless of how many viewers there
+    // are and how long they wait. In addition, the daemon renews its registration every minute.
     let seconds = began.elapsed().as_secs();
     let most = seconds / 2 + 1 + seconds / 60;
     assert!(
@@ -346,7 +347,7 @@ async fn a_hundred_viewers_cost_no_more_than_one() {
     );
 }
 
-/// Creates docs/images; deploy/local/screenshots runs this.
+/// Creates docs/images. deploy/local/screenshots runs this test.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it creates screenshots, which people have to check"]
 async fn screenshots() {
@@ -354,7 +355,7 @@ async fn screenshots() {
     let database = Database::create().await;
     history::of_a_day(&database).await;
     expired_sessions(&database, 4_180).await;
-    // The sessions have become due since the last of those runs.
+    // The sessions have become due since the last run in the history.
     database
         .execute(
             "UPDATE sessions SET expires_at = expires_at + interval '8 days 23 hours 46 min', absolute_expires_at = now(),

@@ -1,5 +1,5 @@
-//! `plan`, which counts the rows that would be deleted without deleting them, and the first-run
-//! guard.
+//! The first-run guard, and `plan`, which counts the rows that a run would delete. `plan` itself
+//! deletes nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -69,7 +69,7 @@ async fn plan_counts_by_reason_and_deletes_nothing() {
         (member(1, "reason"), member(1, "rows"), member(1, "capped")),
         ("ended".into(), 200.into(), false.into())
     );
-    // One day after the time in the row.
+    // A row falls due one day after the time in the row.
     assert_eq!(
         (member(0, "oldest_due"), member(0, "newest_due")),
         ("2026-01-02T00:00:01Z".into(), "2026-01-02T00:16:40Z".into())
@@ -346,7 +346,8 @@ async fn unusually_large_share_is_refused_until_confirmed() {
         );
     }
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 20_000);
-    // A confirmed run is sufficient for later runs even if it does not finish.
+    // After a confirmed run, later runs need no confirmation, even if the confirmed run did not
+    // finish.
     assert_eq!(run(&database, KINDS, &["--yes", "--max-rows", "50"]).await.0, Some(75));
     assert_eq!(run(&database, KINDS, &[]).await.0, Some(0));
     assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 0);

@@ -6,7 +6,8 @@ use tokio_postgres::Client;
 /// The number of rows in each table.
 const ROWS: i64 = 50_000;
 
-/// A preset, its tables, and the rows that are due according to its page.
+/// A preset, its tables, and the rows that are due according to the preset's page in
+/// `docs/presets/`.
 pub(crate) struct Case {
     pub(crate) preset: &'static str,
     /// The tables as (schema, table), in the order in which they are processed.
@@ -18,9 +19,9 @@ pub(crate) struct Case {
     pub(crate) due: &'static str,
 }
 
-/// SQL for times around and exactly at the usual retention times. None is within five minutes of
-/// now, because conditions use the time of their statement, which is later than the start of the
-/// run.
+/// SQL for times around and exactly at the usual retention times. No time is within five minutes of
+/// the current time, because `where` conditions use the start of the statement, which is later than
+/// the start of the run.
 const TIMES: &str = "
     SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
         || ARRAY['infinity', 'infinity', 'infinity', 'infinity']::timestamptz[] AS times
@@ -74,8 +75,8 @@ async fn fill(client: &Client, schema: &str, table: &str, special: &[(&str, &str
         names.push(name);
     }
     let (names, values) = (names.join(", "), values.join(", "));
-    // The replica role does not enforce foreign keys, so referenced rows need not exist. ANALYZE
-    // gives the table the statistics of a table in use.
+    // In the replication role `replica`, foreign keys are not enforced, so referenced rows need not
+    // exist. ANALYZE gives the table the statistics of a table in use.
     client
         .batch_execute(&format!(
             "SET session_replication_role = replica;
@@ -125,7 +126,8 @@ pub(crate) async fn indexed(database: &Database, preset: &str) {
     }
 }
 
-/// Fills the tables, runs the preset, and compares the remaining rows with those that `case` keeps.
+/// Fills the tables, runs the preset, and compares the remaining rows with the rows that `case`
+/// keeps.
 pub(crate) async fn deletes_exactly_the_due_rows(database: &Database, case: Case) {
     let client = database.client().await;
     client.batch_execute("CREATE SCHEMA expected").await.unwrap();
@@ -136,7 +138,8 @@ pub(crate) async fn deletes_exactly_the_due_rows(database: &Database, case: Case
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     for target in reaped.report["targets"].as_array().unwrap() {
         assert_eq!(target["skipped_locked"], 0, "{target}");
-        // A later target may have deleted the rows that kept these; the next run deletes them.
+        // A target that was processed later may have deleted rows that had prevented this target
+        // from deleting some of its own rows. The next run deletes these kept rows.
         let released = target["target"] == "oauth2_provider_refreshtoken";
         assert!(released || target["remaining"] == 0, "{target}");
         assert!(

@@ -12,7 +12,7 @@ use crate::preset_tables as tables;
 use tables::{Case, as_written, deletes_exactly_the_due_rows, indexed, reap_by};
 use testkit::{Database, expired_sessions};
 
-/// Creates the tables of a preset, and the indexes that its page lists.
+/// Creates the tables of a preset, and the indexes that the preset's page lists.
 async fn made(preset: &str) -> Database {
     let database = as_written(preset).await;
     indexed(&database, preset).await;
@@ -224,7 +224,7 @@ async fn auth_api_preset_deletes_sessions_and_unused_accounts() {
         "the accounts target is off by default"
     );
 
-    // A live session keeps its account; an account without one is deleted.
+    // An account with a live session is kept; an account without a session is deleted.
     database
         .execute(
             "CREATE INDEX ON accounts (last_login_at, id);

@@ -81,9 +81,9 @@ async fn described(database: &Database, schema: &str, table: &str) -> String {
     database.one(&sql).await
 }
 
-/// Lets the package create its tables, which must equal those in `tests/presets/`, and four
-/// sessions; inserts 50,000 more rows with SQL; and runs the preset. Asserts that exactly the due
-/// rows are deleted, and that the package can read the same sessions as without the reaper.
+/// Lets the package create its tables and four sessions, inserts 50,000 more rows with SQL, and
+/// runs the preset. The tables must equal the tables in `tests/presets/`. Asserts that exactly the
+/// due rows are deleted, and that the package can read the same sessions as without the reaper.
 async fn package_keeps_every_readable_session(package: Package, case: Case, key: &str) {
     let database = Database::empty().await;
     // Times without a zone are in the server's time zone.

@@ -1,4 +1,4 @@
-//! docs/configuration.md describes each variable as the help of the program does.
+//! docs/configuration.md describes each variable in the same words as the help of the program.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -17,7 +17,7 @@ fn documentation_of_every_variable_matches_the_help() {
 /// Settings without a single default: the filter depends on the command.
 const DERIVED: [&str; 1] = ["RUST_LOG"];
 
-/// The words with which the page describes an empty value.
+/// The words that the page uses for an empty value.
 const EMPTY: [&str; 7] = [
     "none",
     "all",

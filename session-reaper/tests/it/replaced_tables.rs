@@ -23,7 +23,7 @@ due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
 /// Runs with chunks of 100 rows, and executes `change` during the chunk that starts with 300 rows
-/// left. If the change has to wait for that chunk, it is the first to continue after it.
+/// left. If the change has to wait for that chunk, the change is made before the next chunk starts.
 async fn changed(database: &Database, config: &str, order: &str, change: &str) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{config}\norder = \"{order}\"\n")).unwrap();
@@ -93,7 +93,7 @@ async fn rows_of_a_table_in_a_swapped_schema_are_kept() {
 #[tokio::test]
 async fn rows_are_kept_after_a_column_is_replaced() {
     for change in [
-        // All rows would be due by the new column.
+        // According to the new column, all rows would be due.
         "BEGIN; ALTER TABLE carts RENAME expires_at TO expired_at;
          ALTER TABLE carts ADD expires_at timestamptz NOT NULL DEFAULT '2001-01-01'; COMMIT",
         "ALTER TABLE carts ALTER expires_at TYPE timestamp USING expires_at - interval '10 years'",

@@ -17,12 +17,13 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// Positions in the middle of the third chunk of 500 rows: where the reaper locks rows first,
-/// because a trigger may keep one, and where it deletes without locking first.
+/// Positions in the middle of the third chunk of a run over 500 rows. At the first position, the
+/// reaper locks the rows before it deletes them, because a trigger may keep a row. At the second
+/// position, the reaper deletes the rows without locking them first.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
-/// Starts a run over 500 due sessions that stops in the middle of the third chunk of 100 rows, and
-/// records how often each row is deleted.
+/// Starts a run over 500 due sessions in chunks of 100 rows. The run stops in the middle of the
+/// third chunk. A trigger records how often each row is deleted.
 async fn parked_in_the_third_chunk(
     database: &Database,
     place: ParkAt,
@@ -151,7 +152,8 @@ async fn run_survives_a_temporary_outage() {
             logged.last().is_some_and(|logged| logged["tries"].as_u64() > Some(2))
         })
         .await;
-        // The run makes a limited number of attempts, so it is stopped until the server is back.
+        // The run makes a limited number of attempts, so its process is suspended until the server
+        // is back.
         program.signal("STOP");
         parking.open().await;
         proxy.restore();
@@ -190,8 +192,8 @@ async fn lock_taken_during_an_outage_stays_with_its_holder() {
         parked_in_the_third_chunk(&database, ParkAt::Row, &[("DATABASE_URL", &url)]).await;
     proxy.cut();
     first.log_event("lock_connection_lost").await;
-    // The first reaper makes a limited number of attempts, so it is stopped until the second one
-    // has the lock.
+    // The first reaper makes a limited number of attempts, so its process is suspended until the
+    // second reaper has the lock.
     first.signal("STOP");
     let client = database.client().await;
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = x'53527270'::int::oid

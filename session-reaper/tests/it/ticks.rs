@@ -16,8 +16,8 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// More index blocks than an idle run reads. Most of them are read to plan statements, for which
-/// PostgreSQL reads the ends of an index, including up to 100 blocks of dead entries.
+/// More index blocks than an idle run reads. PostgreSQL reads most of these blocks while it plans
+/// statements: it reads the ends of an index, including up to 100 blocks of dead entries.
 const A_RUN: i64 = 150;
 
 async fn runs(client: &Client) -> i64 {
@@ -29,9 +29,9 @@ async fn runs(client: &Client) -> i64 {
 }
 
 /// Waits until `more` further runs have ended. Returns the number of runs that have ended, and the
-/// number of blocks of the table's indexes that they have read. Each run has its own connections,
-/// and a connection reports its counts before it disappears, so this also waits for those that are
-/// open when the last run has ended.
+/// number of index blocks of the table that these runs have read. Each run has its own connections,
+/// and a connection reports its counts before it disappears. The function therefore also waits for
+/// the connections that are open when the last run has ended.
 async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
     const OPEN: &str = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity
          WHERE application_name = 'session-reaper' AND pid = ANY (coalesce($1, array[pid]))";
@@ -60,7 +60,7 @@ async fn idle_run_starts_after_the_dead_index_entries() {
         )
         .await;
     // While a transaction can still see the deleted rows, neither a vacuum nor an index scan
-    // removes their entries.
+    // removes the index entries of these rows.
     let snapshot = database.client().await;
     snapshot
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM carts")
@@ -88,8 +88,9 @@ async fn idle_run_starts_after_the_dead_index_entries() {
     })
     .await;
 
-    // The second of these runs started after the deletes and reads all entries; the next run starts
-    // after them. This remains so for minutes, even on a fast machine.
+    // The second of these runs started after the deletes, so it reads all dead index entries. Later
+    // runs start their scans after the dead entries, at least for some minutes, even on a fast
+    // machine.
     let (first, before) = after_runs(&client, 2).await;
     let (last, after) = after_runs(&client, 15).await;
     let (runs, read) = (last - first, after - before);

@@ -92,8 +92,8 @@ async fn two_daemons_delete_each_row_once_and_never_in_parallel() {
     for daemon in &mut daemons {
         daemon.log_event("listening").await;
     }
-    // The loop also waits until the daemons have competed for the lock. Both start at the same
-    // times, so they do on any machine.
+    // The loop also waits until the daemons have competed for the lock. Both daemons start their
+    // runs at the same times, so they compete on any machine.
     let skipped = "SELECT count(*) > 0 FROM reaper_runs WHERE outcome = 'skipped_lock'";
     let both = "SELECT count(DISTINCT instance) = 2 FROM reaper_runs";
     let (mut rounds, began) = (0, Instant::now());

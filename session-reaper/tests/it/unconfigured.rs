@@ -17,7 +17,7 @@ const OTHER_APPLICATION: &str =
     CREATE INDEX ON sessions (revoked_at, id);
     INSERT INTO sessions SELECT n, now() - interval '90 days' FROM generate_series(1, 500) AS n";
 
-/// Runs a command as the owner of the database until it ends.
+/// Runs a command to completion, as the owner of the database.
 async fn end_of(
     database: &Database,
     args: &[&str],
@@ -56,7 +56,7 @@ async fn sessions_of_another_application_are_not_deleted() {
     is_refused(&database, &[], "a table of the same name").await;
     assert_eq!(rows(&database, "sessions").await, 500);
 
-    // With the reaper's own tables, still nothing is deleted or recorded.
+    // Even if the reaper's own tables exist, nothing is deleted or recorded.
     assert_eq!(end_of(&database, &["migrate"], &[]).await.0, Some(0));
     is_refused(&database, &[], "a table of the same name, and a history").await;
     assert_eq!((rows(&database, "sessions").await, rows(&database, "reaper_runs").await), (500, 0));
@@ -83,7 +83,8 @@ async fn incomplete_auth_api_structure_is_refused() {
         "CREATE SCHEMA elsewhere; ALTER TABLE consumed_challenges SET SCHEMA elsewhere",
         "ALTER TABLE accounts DROP COLUMN disabled_at",
         "DROP TABLE token_families",
-        // The foreign keys refer to other tables than those with the expected names.
+        // After the rename, the foreign keys refer to the renamed table, and not to the table with
+        // the expected name.
         "ALTER TABLE accounts RENAME TO people; CREATE TABLE accounts (LIKE people INCLUDING ALL)",
         "ALTER TABLE sessions RENAME TO logins; CREATE TABLE sessions (LIKE logins INCLUDING ALL)",
     ] {

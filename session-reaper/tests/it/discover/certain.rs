@@ -49,7 +49,7 @@ async fn flag_next_to_the_expiry_is_respected() {
     let reaped = reap_by(&database, config(&found)).await;
     assert_eq!(reaped.code, Some(0), "{}{}", config(&found), reaped.stderr);
     for (table, keeps) in &expected {
-        // A null flag counts as false: the row is deleted only if the flag would keep rows.
+        // A null flag counts as false, so row 100 is deleted if false means that a row expires.
         let deleted = if *keeps { 10 } else { 9 };
         assert_eq!(reaped.target(table)["deleted"]["expired"], deleted, "{table}");
         assert_eq!(
@@ -123,7 +123,8 @@ async fn condition_applies_only_to_its_own_reasons() {
         "{}",
         config(&found)
     );
-    // With both targets in use, revoked rows are deleted even if permanent or without an expiry.
+    // If both targets are used, revoked rows are deleted even if they are permanent or have no
+    // expiry.
     let reaped = reap_by(&database, &super::uncommented(config(&found))).await;
     assert_eq!(reaped.code, Some(0), "{}{}", super::uncommented(config(&found)), reaped.stderr);
     let left: String = database
@@ -209,7 +210,8 @@ async fn ambiguous_name_is_not_certain() {
         ("codes", "expires_at"),
         ("sessions_2024", "expires_at"),
         ("session_store", "expires_at"),
-        // The expiry of the user, or of the session that the token is for.
+        // The column is the expiry of the user, or of the session to which the token belongs, and
+        // not of the row.
         ("user_sessions", "user_expires_at"),
         ("session_tokens", "session_expires_at"),
     ] {

@@ -36,7 +36,8 @@ BEGIN
     EXECUTE 'CREATE TABLE public.pg_class (oid oid); CREATE TABLE public.pg_attribute (attrelid oid)';
 END $plant$"#;
 
-/// Returns all words in the source of `discover`, which include the functions its statements call.
+/// Returns all words in the source of `discover`. These include the names of the functions that its
+/// statements call.
 fn words() -> String {
     let mut text = String::new();
     for file in std::fs::read_dir(format!("{}/src/discover", env!("CARGO_MANIFEST_DIR"))).unwrap() {

@@ -1,4 +1,4 @@
-//! The history of a day: one run every quarter of an hour, as a daemon records them.
+//! The run history of a day with one run every quarter of an hour, as a daemon records it.
 
 use testkit::Database;
 

@@ -1,6 +1,6 @@
-// Sessions of an Express application. `make HOURS…` creates the table with the store's own createTableIfMissing, and one
-// session for each number of hours until its expiry; it prints the session IDs by hours. `read ID…` prints the stored
-// value of each session by ID.
+// Sessions of an Express application. Both commands print a JSON object. `make HOURS…` creates the table with the store's
+// own createTableIfMissing, and creates one session for each number of hours, after which the session expires. The object
+// maps these numbers to the session IDs. The object that `read ID…` prints maps session IDs to the stored values.
 'use strict';
 
 const { promisify } = require('node:util');

@@ -1,5 +1,6 @@
-"""Sessions of a Django project. `make HOURS…` creates the tables with `migrate`, and one session for each number of hours
-until its expiry; it prints the session keys by hours. `read KEY…` prints the stored value of each session by key."""
+"""Sessions of a Django project. Both commands print a JSON object. `make HOURS…` creates the tables with `migrate`, and
+creates one session for each number of hours, after which the session expires. The object maps these numbers to the
+session keys. The object that `read KEY…` prints maps session keys to the stored values."""
 
 import datetime
 import json

@@ -1,6 +1,7 @@
-//! Sessions of a tower application. `make HOURS…` creates the table with the store's own `migrate`,
-//! and one session for each number of hours until its expiry; it prints the session IDs by hours.
-//! `read ID…` prints the stored value of each session by ID.
+//! Sessions of a tower application. Both commands print a JSON object. `make HOURS…` creates the
+//! table with the store's own `migrate`, and creates one session for each number of hours, after
+//! which the session expires. The object maps these numbers to the session IDs. The object that
+//! `read ID…` prints maps session IDs to the stored values.
 
 use std::sync::Arc;
 
