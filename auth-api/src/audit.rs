@@ -40,7 +40,7 @@ pub(crate) fn login_refused(client: &Client, wallet: Option<&str>, reason: &str)
     tracing::info!(target: "audit", event = "login_refused", reason, wallet, ip, user_agent, "login rejected");
 }
 
-/// Logs the use of a refresh token. `retry` is true for a retry within the grace period.
+/// Logs the use of a refresh token. `retry` is `true` if the same refresh token was issued again.
 pub(crate) fn refresh(client: &Client, session_id: SessionId, account_id: AccountId, retry: bool) {
     let ip = display(client.ip);
     tracing::info!(target: "audit", event = "refresh", %session_id, %account_id, retry, ip, "refreshed");
@@ -52,9 +52,9 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// Logs that a replaced refresh token was presented within the grace period, from a network from
-/// which the family of the token had not been used before. `generations` is the number of
-/// consecutive generations with such a retry.
+/// Logs that a client presented a replaced refresh token within the grace period, and that the
+/// token's family had not been used from the client's network before. `generations` is the number
+/// of consecutive generations with such a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");

@@ -21,8 +21,8 @@ use crate::credentials::{Argon2Memory, SecretHash};
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// Maximum number of accepted secrets that are remembered.
 const MOST_REMEMBERED: u64 = 1024;
-/// Maximum time that a request waits before its argon2id hash is computed: enough for about a dozen
-/// other hashes.
+/// Maximum time that a request waits before its argon2id hash is computed. In this time, about a
+/// dozen other hashes can be computed.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The registered clients, and the state needed to check their secrets.
@@ -33,9 +33,9 @@ pub struct ClientCheck {
 
 /// The state needed to check argon2id hashes.
 struct OldHashes {
-    /// Keyed hashes of accepted combinations of client id, secret and stored hash.
+    /// Keyed hashes, each made from an accepted combination of client id, secret and stored hash.
     good: Cache<[u8; 32], ()>,
-    /// The key of these keyed hashes. Each process generates its own random key.
+    /// The key with which the hashes in `good` are made. Each process generates a random key.
     key: [u8; 32],
     /// Allows one argon2id computation at a time. Parallel computations would not finish sooner,
     /// and each would need its own memory.

@@ -82,8 +82,8 @@ pub struct Config {
     pub cookie_insecure: bool,
     /// Whether the demo page is served.
     pub demo: bool,
-    /// The session is revoked after retries from another network in this number of consecutive
-    /// generations of refresh tokens. If 0, this check is disabled.
+    /// A session is revoked if retries from other networks occur in this number of consecutive
+    /// generations of its refresh tokens. If 0, this check is disabled.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
@@ -129,16 +129,17 @@ impl DatabaseConfig {
         schema::pool::connect(&self.connect).await
     }
 
-    /// Returns how long to wait for a query, or for a transaction with several queries, if the
-    /// server does not respond: twice the server's own statement timeout, plus one second for the
-    /// network.
+    /// Returns the time after which a query, or a transaction with several queries, is abandoned
+    /// because the server has not responded. It is twice the server's own statement timeout, plus
+    /// one second for the network.
     #[must_use]
     pub fn query_bound(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_secs(1)
     }
 }
 
-/// Formats a duration in the syntax of the settings. humantime would format 90 days in months.
+/// Formats a duration in the syntax of the settings. The humantime library would write 90 days as
+/// months.
 fn duration(duration: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
     let seconds = duration.as_secs();

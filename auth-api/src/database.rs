@@ -32,8 +32,8 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    /// Returns whether a retry may succeed: the database is unavailable or overloaded, or the
-    /// operation took too long. Any other error indicates a bug in auth-api.
+    /// Returns `true` if a retry may succeed. This is the case if the database is unavailable or
+    /// overloaded, or if the operation took too long. Any other error indicates a bug in auth-api.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -144,8 +144,8 @@ impl Drop for Lease<'_> {
 }
 
 /// Runs a query, records its duration under `name`, and abandons the query when its time limit is
-/// reached. The server has its own limit (`statement_timeout`). The limit of this function is for a
-/// server or a network that does not respond at all.
+/// reached. The server has its own limit (`statement_timeout`). The limit of this function takes
+/// effect if the server or the network does not respond at all.
 pub async fn timed<T, E: From<DieselError>>(
     watch: Watch,
     name: &'static str,

@@ -89,8 +89,8 @@ impl PublicUrl {
         format!("{}{path}", self.uri.trim_end_matches('/'))
     }
 
-    /// Returns whether clients use this URL over plain HTTP from outside this machine and its
-    /// private network, as far as the URL shows.
+    /// Returns `true` if this is an `http://` URL whose host appears to be public. Clients outside
+    /// this machine and its private network then use the API over plain HTTP.
     #[must_use]
     pub fn is_public_without_tls(&self) -> bool {
         let Ok(url) = Url::parse(&self.uri) else { return false };
@@ -123,8 +123,8 @@ pub struct Lifetimes {
     pub session: Duration,
     /// Absolute lifetime of a session.
     pub session_max_age: Duration,
-    /// A new expiration of a session is stored only if it is later than the stored one by at least
-    /// this much.
+    /// A new expiration time of a session is stored only if it is later than the stored expiration
+    /// time by at least this much.
     pub extend_threshold: Duration,
     /// Lifetime of a challenge.
     pub challenge: Duration,
@@ -137,9 +137,9 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Returns how long after a rotation clients still see the session's times from before that
-    /// rotation: twice the grace period. When these times reveal the rotation to a client, it is
-    /// therefore too late to retry that rotation.
+    /// Returns how long clients still see the times that a session had before its last rotation:
+    /// twice the grace period. Once a client sees the new times, which reveal the rotation, it is
+    /// therefore too late for a retry without the `Idempotency-Key` of the first attempt.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2

@@ -9,8 +9,9 @@ use schema::issued::FamilyKey;
 
 /// Maximum number of keys, which take about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// Clients refresh when their access token expires. If this process has not used a family for
-/// longer than that, the requests for the family probably reach another process.
+/// Clients refresh when their access token expires, which is after at most half an hour. If this
+/// process has not used the key of a family for an hour, the requests for the family probably reach
+/// another process.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
 /// A bounded cache. A key never changes, so an entry is never stale. The rotation itself checks

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 /// Replaces the content of a file. Concurrent readers see either the old or the new content. An
 /// existing file keeps its owner and mode. A new file can be read only by its owner. If root
-/// creates the file, the owner is the owner of the directory.
+/// creates the file, the file belongs to the owner of the directory.
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     // Follow a symbolic link: replace its target and keep the link.
     let path = &if path.is_symlink() { path.canonicalize()? } else { path.to_owned() };
@@ -101,8 +101,8 @@ pub(crate) fn create(path: &Path, content: &str) -> io::Result<()> {
 }
 
 /// Creates a temporary file in the directory of `path`. Only the owner of the file can access it.
-/// If root creates the file, the owner is the owner of the directory, who must be able to read the
-/// file.
+/// If root creates the file, the file belongs to the owner of the directory, who must be able to
+/// read it.
 fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     let file = tempfile::Builder::new().prefix(".").suffix(".new").tempfile_in(directory)?;

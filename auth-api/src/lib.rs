@@ -6,7 +6,8 @@
 //!
 //! - [`credentials`]: challenges, signatures, refresh tokens, access tokens, and their keys. This
 //!   module does no network or database I/O.
-//! - [`denylist`]: the revoked sessions in Redis. It is used only while it is provably complete.
+//! - [`denylist`]: the list of revoked sessions in Redis. The list is used only while it is
+//!   provably complete.
 //! - [`audit`]: events about who started, used and ended which session; `revocation` ends sessions;
 //!   [`last_seen`] records the time at which a cookie session was last used.
 //! - [`admin`]: lists and revocations for operators, over HTTP or from a shell.

@@ -120,8 +120,8 @@ pub enum RefreshOutcome {
     HungUp,
     /// A replaced token was presented. The session was revoked.
     Reuse,
-    /// The token is genuine, but the database does not contain its generation: the database was
-    /// restored from a backup, or the session was deleted.
+    /// The token is genuine, but the database does not contain the generation of the token: the
+    /// database was restored from a backup, or the session was deleted.
     Unknown,
     /// The token was not issued by this deployment.
     Forged,
@@ -175,8 +175,8 @@ impl CookieRenewalOutcome {
     }
 }
 
-/// Counts a generation of refresh tokens with a retry from another network. Must be called only for
-/// the first such retry of each generation.
+/// Counts a generation of refresh tokens in which a retry came from another network. Must be called
+/// only for the first such retry of each generation.
 pub(crate) fn count_foreign_generation() {
     counter!(FOREIGN_GENERATIONS).increment(1);
 }
@@ -189,7 +189,7 @@ pub(crate) fn count_forged_token(route: &'static str) {
     counter!(FORGED_TOKENS, "route" => route).increment(1);
 }
 
-/// Counts a new session. `new_account` is true if the login that started the session created the
+/// Counts a new session. `new_account` is `true` if the login that started the session created the
 /// account.
 pub(crate) fn count_created(transport: Transport, new_account: bool) {
     counter!(SESSIONS_CREATED, "transport" => transport.as_str()).increment(1);
@@ -287,8 +287,8 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
     }
 }
 
-/// Describes all metrics and creates every series whose labels are known, except those of requests
-/// (see [`expect_answers`]).
+/// Describes all metrics and creates every series whose labels are known. The exception is the
+/// series of requests (see [`expect_answers`]).
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1; the labels identify the running version.");
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");

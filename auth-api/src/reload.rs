@@ -1,4 +1,5 @@
-//! The reload on SIGHUP: signing keys, `AUTH_SECRET_FILE`, introspection clients, operators' token.
+//! Reloads the signing keys, `AUTH_SECRET_FILE`, the introspection clients and the operators' token
+//! on SIGHUP.
 //!
 //! If a file cannot be used, the previous values stay in force and an error is logged, because an
 //! error in a file must not log users out. If the file of the clients or of the operators' token

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 /// is again logged immediately.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Maximum number of combinations of kind and sender. Beyond it, rejections are distinguished only
-/// by kind, which limits memory to a few hundred kilobytes.
+/// Maximum number of combinations of kind and sender. Beyond this number, rejections are
+/// distinguished only by kind, which limits memory to a few hundred kilobytes.
 const MOST: usize = 1000;
 
 /// What was rejected.
@@ -24,14 +24,14 @@ pub enum Kind {
         /// Scope of the limit.
         scope: &'static str,
     },
-    /// A request of another service with missing or wrong client credentials.
+    /// A request from another service with missing or wrong client credentials.
     Client {
         /// Route of the request.
         route: &'static str,
     },
     /// An access token or a cookie.
     Credential {
-        /// Why it was not accepted.
+        /// Why the credential was not accepted.
         reason: &'static str,
     },
     /// A connection from a network that had reached its maximum.
@@ -62,7 +62,7 @@ pub struct Sum {
     pub who: Option<String>,
     /// The number of rejections that have not been logged yet.
     pub times: u64,
-    /// The period in which they occurred.
+    /// The period in which the rejections occurred.
     pub within: Duration,
 }
 

@@ -13,8 +13,8 @@ use crate::http::credential::VerifiedCredential;
 use crate::metrics;
 use crate::state::State;
 
-/// A credential that may end its session. It is authentic, but only the database shows whether it
-/// was issued.
+/// A credential with which its holder may end the session. The credential is authentic, but only
+/// the database shows whether it was issued.
 pub(crate) enum Proof {
     /// An access token of this session. It is signed, so it cannot be forged with `AUTH_SECRET`.
     Access(SessionId),

@@ -20,8 +20,8 @@ use crate::device::device;
 use crate::domain::Network;
 use crate::domain::Transport;
 
-/// The default number of sessions in a page, and the maximum number in the order `activity`. A list
-/// in that order reads all matching sessions, so it is an overview without further pages.
+/// The default number of sessions in a page. In the order `activity`, this is also the maximum
+/// number. A list in the order `activity` reads all matching sessions, so it has only one page.
 const LIMIT: u16 = 200;
 /// The maximum number of sessions in a page.
 const MAX_LIMIT: u16 = 1000;
@@ -37,7 +37,7 @@ pub(crate) struct ListQuery {
     /// Maximum number of sessions: 1 to 1000, or 1 to 200 with `--order activity` [default: 200]
     #[arg(long)]
     pub(crate) limit: Option<String>,
-    /// Show the page that begins after this session, the last session of the previous page
+    /// Show the page after this session, which is the last session of the previous page
     #[arg(long, value_name = "SESSION_ID")]
     pub(crate) after: Option<String>,
 }

@@ -58,9 +58,10 @@ impl Sweep {
         self.done
     }
 
-    /// Ends a chunk of the sessions that were found before. If there are none, reads the next key
-    /// range of the table. Returns the sessions that this step ended, or `None` if nothing is left.
-    /// The caller must deny the returned sessions.
+    /// Ends a chunk of the sessions that an earlier step found. If none of them is left, reads the
+    /// next key range of the table instead. Returns the sessions that this step ended, or `None` if
+    /// the whole table has been read and no session is left to end. The caller must deny the
+    /// returned sessions.
     pub(crate) async fn step(
         &mut self,
         conn: &mut AsyncPgConnection,

@@ -15,10 +15,10 @@ pub struct AdminToken([u8; 32]);
 /// The reason why a text is not a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminTokenError {
-    /// The text is short enough to be guessed.
+    /// The text is so short that it could be guessed.
     #[error("shorter than {MIN_LENGTH} characters; `auth-api admin token` generates one")]
     Short,
-    /// The text contains characters that a header cannot contain, or spaces.
+    /// The text contains spaces, or characters that a header cannot contain.
     #[error("a token is one word of visible ASCII; `auth-api admin token` generates one")]
     NotAWord,
 }

@@ -57,7 +57,8 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     | Command::Remove(Request { options, .. })
     | Command::Rehash(Request { options, .. })) = command;
     let path = file(options)?;
-    // Read the secret before locking the file, because a person may type the secret.
+    // Read the secret before locking the file, because a person who types the secret may take a
+    // while.
     let secret =
         if matches!(command, Command::Rehash(_)) { Some(secret_from_stdin()?) } else { None };
     let _lock = files::lock(&path).with_context(|| path.display().to_string())?;

@@ -28,8 +28,8 @@ pub(super) const DATABASE_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Maximum number of database connections.
 pub(super) const DATABASE_POOL_SIZE: &str = "16";
 
-/// Time limit for a statement. Every statement is a lookup by key; a statement that takes seconds
-/// is waiting for a lock or for a failing disk.
+/// Time limit for a statement. The statements for clients' requests look up rows by key. If such a
+/// statement takes seconds, it is waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Interval between two rebuilds of the denylist. If Redis loses the denial of a revoked session,
@@ -43,9 +43,10 @@ pub(super) const OPS_BIND: &str = "127.0.0.1:9080";
 /// shorter than a delay that a user notices.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The session is revoked after foreign retries in this number of consecutive generations. A single
-/// foreign retry can come from a client that changed its network while a response was in transit.
-/// An attacker who follows the rotations causes a retry in each generation.
+/// A session is revoked after retries from other networks in this number of consecutive generations
+/// of its refresh tokens. A single such retry can come from a client that changed its network while
+/// a response was in transit. An attacker who follows the rotations causes a retry in each
+/// generation.
 pub(super) const REFRESH_FOREIGN_GENERATIONS: &str = "2";
 
 /// Maximum number of live sessions per account.

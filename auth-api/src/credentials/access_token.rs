@@ -16,8 +16,8 @@ use super::signing_keys::SigningKeys;
 
 const TYP: &str = "at+jwt";
 const CLIENT_ID: &str = "auth-api";
-/// Added to the maximum lifetime when the remaining lifetime of a token is checked. It is half of
-/// the leeway that the denylist adds.
+/// Time that is added to the maximum lifetime when the remaining lifetime of a token is checked. It
+/// is half of the time that the denylist adds.
 const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
 /// The maximum length of a token that is parsed, in bytes. Issued tokens are about 600 bytes long.
 const MAX_LENGTH: usize = 4096;
@@ -39,7 +39,7 @@ pub struct Grant<'g> {
     pub account_id: AccountId,
     /// `wallet`
     pub wallet: &'g str,
-    /// `auth_time`: when the user authenticated. A refresh does not change it.
+    /// `auth_time`: when the user authenticated. A refresh does not change this time.
     pub authenticated_at: DateTime<Utc>,
     /// `iat`
     pub now: DateTime<Utc>,
@@ -122,8 +122,8 @@ pub struct Claims {
     pub jti: Uuid,
     /// The session's id.
     pub sid: Uuid,
-    /// When the user authenticated, in seconds since 1970. Tokens of earlier releases do not
-    /// contain it.
+    /// When the user authenticated, in seconds since 1970. Tokens that earlier releases issued do
+    /// not contain this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
     /// The wallet's address.
@@ -256,8 +256,9 @@ impl AccessTokens {
         if now.timestamp() >= claims.exp() {
             return Err(InvalidAccessToken::Expired);
         }
-        // The token was issued when ACCESS_TOKEN_TTL was longer. The denylist may drop the entry of
-        // the token's session before the token expires.
+        // If the remaining lifetime exceeds the maximum, the token was issued while
+        // ACCESS_TOKEN_TTL was longer. The token is rejected, because the denylist may drop the
+        // entry of its session before the token expires.
         if claims.exp() - now.timestamp() > self.ttl.num_seconds() + LEEWAY.num_seconds() {
             return Err(InvalidAccessToken::TooLong);
         }

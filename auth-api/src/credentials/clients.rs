@@ -14,8 +14,8 @@ use super::client_secret::{InvalidHash, MOST_MEMORY, MOST_PASSES, SecretHash};
 #[derive(Clone, Default)]
 pub struct Clients(HashMap<ClientId, SecretHash>);
 
-/// The id of a client: 1 to 64 letters, digits, `.`, `_`, `-`, and `~`. No encoding that requests
-/// use escapes these characters.
+/// The id of a client: 1 to 64 letters, digits, `.`, `_`, `-`, and `~`. These characters are not
+/// escaped in any of the encodings that requests use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(String);
 

@@ -2,10 +2,10 @@ use schema::ids::SessionId;
 use schema::issued::FamilyKey;
 use secrecy::zeroize::Zeroizing;
 
-/// The number of random bytes in the secret of a refresh token. A proof of the same length follows
-/// them.
+/// The number of random bytes in the secret of a refresh token. The random bytes are followed by a
+/// proof of the same length.
 pub(super) const RANDOM_LENGTH: usize = 16;
-/// The length of a proof in bytes: 128 bits, like the tag.
+/// The length of a proof in bytes. It is 128 bits, the same as the length of a token's tag.
 pub(super) const PROOF_LENGTH: usize = 16;
 
 /// Generates a key for the token family of a new session.

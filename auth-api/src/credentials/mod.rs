@@ -1,9 +1,9 @@
 //! The credentials that clients hold, and how this service verifies that it issued them. Only
 //! [`signing_keys`] does I/O: it reads and writes key files.
 //!
-//! A client answers a [`Challenge`] with a [`Signature`], and receives a [`RefreshToken`] and an
-//! [access token](access_token), or a [`SessionToken`]. These credentials are made with the
-//! [`Secrets`] and the [`signing_keys`]. Each credential is parsed once, when it enters the
+//! A client answers a [`Challenge`] with a [`Signature`], and receives either a [`RefreshToken`]
+//! and an [access token](access_token), or only a [`SessionToken`]. These credentials are made with
+//! the [`Secrets`] and the [`signing_keys`]. Each credential is parsed once, when it enters the
 //! service, and a parsed credential is authentic.
 
 pub mod access_token;

@@ -6,13 +6,14 @@ use super::secrets::{SealKey, Secrets};
 
 const NONCE_LENGTH: usize = 24;
 
-/// Seals a token for the holder of its predecessor. The token can be opened only with both the
-/// predecessor's secret and `AUTH_SECRET`. A used token and the history of the row (WAL, a backup,
-/// a log) are not sufficient. `AUTH_SECRET` and the database are not sufficient either.
+/// Seals a token for the holder of its predecessor. The sealed token can be opened only with both
+/// the predecessor's secret and `AUTH_SECRET`. An attacker who has a used token and the history of
+/// the database row (WAL, a backup, a log) cannot open it. Neither can an attacker who has
+/// `AUTH_SECRET` and the database.
 ///
 /// The algorithm is XChaCha20-Poly1305 with a key derived from the predecessor's secret and the
-/// first of `secrets`, and with the token's `head` as associated data. The result has three parts:
-/// the nonce (24 bytes), the sealed rest, and the authenticator (16 bytes).
+/// first of `secrets`, and with the `head` of the sealed token as associated data. The result has
+/// three parts: the nonce (24 bytes), the sealed rest, and the authenticator (16 bytes).
 pub(super) fn seal(
     predecessor: &[u8],
     head: &[u8],

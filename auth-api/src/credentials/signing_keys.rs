@@ -171,10 +171,10 @@ impl SigningKeys {
         self.keys.iter().find(|key| key.kid == kid).map(|key| &key.decoding)
     }
 
-    /// Returns the public keys as a JWK set (RFC 7517, with Ed25519 keys as in RFC 8037). Spent
-    /// keys are omitted, because otherwise the set would grow until verifiers rejected it, unless
-    /// an operator retired keys. If `now` is `None` because the time is unknown, the set contains
-    /// all keys.
+    /// Returns the public keys as a JWK set (RFC 7517, with Ed25519 keys as in RFC 8037). Keys in
+    /// [`Phase::Spent`] are omitted. If they were included and no operator retired them, the set
+    /// would grow until verifiers rejected it. If `now` is `None` because the time is unknown, the
+    /// set contains all keys.
     #[must_use]
     pub fn jwks(&self, now: Option<DateTime<Utc>>) -> Jwks {
         let spent = |key: &KeyStatus<'_>| key.phase == Phase::Spent;
@@ -237,7 +237,7 @@ impl SigningKeys {
         key.made_at.checked_add_signed(self.delay).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// Returns the id of each key and the time at which it was made.
+    /// Returns the id of each key and the time at which the key was made.
     pub fn made(&self) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
         self.keys.iter().map(|key| (key.kid.as_str(), key.made_at))
     }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 
 /// The common format of refresh tokens and session tokens: a session's id, further fields, a
-/// secret, and a tag, which is a keyed BLAKE3 hash of the bytes before it. The text form is a
-/// prefix and base64url.
+/// secret, and a tag, which is a keyed BLAKE3 hash of the bytes before it. As text, a token is a
+/// prefix followed by all these bytes in base64url.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Tagged<const LENGTH: usize>(Zeroizing<[u8; LENGTH]>);
 
@@ -39,7 +39,8 @@ pub(super) fn random_secret() -> Result<Secret, getrandom::Error> {
 impl<const LENGTH: usize> Tagged<LENGTH> {
     const TAG_AT: usize = LENGTH - TAG_LENGTH;
 
-    /// Creates a token from the session's id, `more`, the secret, and the tag over them.
+    /// Creates a token from the session's id, `more` and the secret, followed by a tag over these
+    /// three fields.
     pub(super) fn new(
         kind: &Kind,
         secrets: &Secrets,

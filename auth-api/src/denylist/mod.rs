@@ -6,16 +6,16 @@
 //! list is complete:
 //!
 //! - a lookup reads `deny:{sid}` *and* the marker `deny:complete` in one command;
-//! - a [`rebuild`] from PostgreSQL sets the marker only if the random epoch that it started with
-//!   still exists: a flush in the meantime deletes the epoch. The marker expires after three sync
-//!   intervals;
+//! - a [`rebuild`] from PostgreSQL sets the marker only if the epoch that the rebuild started with
+//!   still exists. An epoch is a random value in Redis; if Redis is flushed in the meantime, the
+//!   epoch is deleted. The marker expires after three sync intervals;
 //! - after each connection or reconnection, this process does not trust the list until its own
 //!   rebuild has completed over that connection.
 //!
-//! Without this proof, the check is a primary-key lookup in PostgreSQL. This is also the case while
-//! Redis is unavailable or hangs: after the first command that fails, the list is no longer trusted
-//! and the circuit breaker of [`Redis`] is open, so the next requests do not wait for Redis again.
-//! If both are unavailable, the response is 503.
+//! Without this proof, the session is looked up by its primary key in PostgreSQL. This is also the
+//! case while Redis is unavailable or hangs: after the first command that fails, the list is no
+//! longer trusted and the circuit breaker of [`Redis`] is open, so the next requests do not wait
+//! for Redis again. If Redis and PostgreSQL are both unavailable, the response is 503.
 
 mod rebuild;
 
@@ -37,8 +37,9 @@ use crate::redis::{Answer, Redis, RedisFailure};
 
 pub use rebuild::keep_in_sync;
 
-/// Added to the lifetime of an access token: another token of the session may have been issued just
-/// before the revocation was committed, and the clocks of resource servers differ.
+/// Time that is added to the lifetime of an access token. It is needed because another token of the
+/// session may have been issued just before the revocation was committed, and because the clocks of
+/// resource servers differ.
 const LEEWAY: Duration = Duration::from_mins(1);
 
 /// The maximum lifetime of an access token in any configuration.
@@ -140,9 +141,9 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions whose revocation has been committed. If Redis does not accept the write,
-    /// every process reads PostgreSQL from the time at which Redis responds again until the list is
-    /// complete.
+    /// Denies sessions whose revocation has been committed. If Redis does not accept the write, the
+    /// list is incomplete. As soon as Redis responds again, every process reads PostgreSQL instead,
+    /// until the list is complete again.
     pub async fn deny(&self, ids: &[SessionId]) {
         if let Err(failure) = self.try_deny(ids).await {
             tracing::warn!(event = "denylist_write_failed", sessions = ids.len(), error = %failure, "revoked sessions not yet written to the denylist in Redis");

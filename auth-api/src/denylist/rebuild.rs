@@ -108,7 +108,7 @@ async fn sync(
 
 impl Denylist {
     /// Writes every recently revoked session to Redis, and then the marker. Returns the number of
-    /// sessions.
+    /// sessions written.
     async fn rebuild(&self, database: &Database) -> Result<usize, RebuildError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
@@ -117,8 +117,9 @@ impl Denylist {
 
         let mut begin = redis::pipe();
         if missed > 0 {
-            // The marker is wrong, and a rebuild in progress would set another wrong one. A new
-            // epoch makes that rebuild fail.
+            // The marker is wrong, because denials are missing. A rebuild that is already in
+            // progress would set the marker again without these denials; a new epoch makes that
+            // rebuild fail.
             begin.cmd("DEL").arg(self.marker()).ignore();
             begin.cmd("SET").arg(self.epoch()).arg(&fresh).ignore();
         } else {

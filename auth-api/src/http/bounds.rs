@@ -1,5 +1,5 @@
-//! The limits on connections and on request headers. The limits on a body apply where the body is
-//! read, for [`Json`](super::Json) and [`Form`](super::Form).
+//! The limits on connections and on request headers. The limits on request bodies are applied where
+//! a body is read, in [`Json`](super::Json) and [`Form`](super::Form).
 
 use std::any::Any;
 use std::net::{Shutdown, TcpStream as Socket};
@@ -33,8 +33,7 @@ struct Connection {
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Registers a new connection, or closes it if its network already has too many connections. Closes
-/// the connection later if no request arrives for too long. Call this when a connection is
-/// accepted.
+/// the connection later if it stays idle for too long. Call this when a connection is accepted.
 ///
 /// actix limits the time for the headers of a connection's *first* request, and the pause after a
 /// response. The first byte of the next request ends that pause, and nothing limits how long the
@@ -69,7 +68,8 @@ async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress
         if now.closing {
             return close_idle(&socket, seen).await;
         }
-        // After the last response, wait only for its delivery to the client.
+        // After a response that announced the end of the connection, wait only until the client has
+        // received the response.
         let pause = if now.close_announced { Duration::ZERO } else { bounds.keep_alive };
         let next = seen.wait_for(|later| later.closing || later.begun > now.begun);
         match tokio::time::timeout(pause + bounds.head_timeout, next).await {

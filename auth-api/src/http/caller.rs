@@ -16,8 +16,8 @@ use crate::state::State;
 
 /// Returns the caller's session, if the credential is valid and the session is live.
 ///
-/// The request is counted by its network before the credential is verified, and by its session
-/// before the database is queried.
+/// The request is counted against the quota of its network before the credential is verified, and
+/// against the quota of its session before the database is queried.
 pub async fn authenticate(
     request: &HttpRequest,
     state: &web::Data<State>,
@@ -64,7 +64,8 @@ async fn refuse_denied(state: &web::Data<State>, id: SessionId) -> Result<(), Pr
     Ok(())
 }
 
-/// Returns an error if `STEP_UP_AGE` is set and the login of the session is older.
+/// Returns an error if `STEP_UP_AGE` is set and the login of the session is older than this setting
+/// allows.
 pub fn require_recent_login(session: &Session, state: &State) -> Result<(), Problem> {
     let Some(max_age) = state.lifetimes.step_up else { return Ok(()) };
     let age = (session.now - session.authenticated_at()).to_std().unwrap_or_default();

@@ -93,9 +93,9 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAdd
 }
 
 /// Follows the path back from the peer, whose address is known. Stops at the first address that
-/// does not belong to a trusted proxy, or whose previous hop is unknown because the path ends, is
-/// malformed, or hides an address. Returns the address at which it stopped. An address that only an
-/// untrusted host claims is never returned.
+/// does not belong to a trusted proxy. Also stops at an address whose previous hop is unknown,
+/// because the path ends there, is malformed there, or hides the previous address. Returns the
+/// address at which it stopped, so it never returns an address that only an untrusted host claims.
 fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     let mut reached = peer;
     for hop in path.iter().rev() {

@@ -1,10 +1,10 @@
 //! Limits the number of connections to the API port, in total and for each network, and chooses the
 //! connection to close when there are too many.
 //!
-//! Each network has a share of the connections, and the port has a limit. A connection without a
-//! request in progress can be closed at any time, and HTTP clients expect that (RFC 9112 §9.6). So
-//! the connection that has been idle longest is closed to make room for a new one: a connection of
-//! the same network if that network has reached its share, or of any network if the port is nearly
+//! Each network has a share of the connections, and the port has a limit. HTTP clients expect that
+//! a connection without a request in progress can be closed at any time (RFC 9112 §9.6). So the
+//! connection that has been idle longest is closed to make room for a new one: a connection of the
+//! same network if that network has reached its share, or of any network if the port is nearly
 //! full. Connections with a request in progress are never closed here.
 //!
 //! The registry contains no file descriptors. To close a connection, it signals the task that
@@ -36,7 +36,7 @@ pub struct Connections {
     table: Mutex<Table>,
 }
 
-/// The place of a connection in the registry. Dropping it frees the place.
+/// The place of a connection in the registry. Dropping this value frees the place.
 pub(super) struct Place {
     connections: Arc<Connections>,
     id: u64,

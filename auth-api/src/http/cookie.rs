@@ -24,8 +24,8 @@ pub enum CookieLookup {
     Absent,
     /// The value of the session cookie.
     One(Zeroizing<String>),
-    /// The request has more than one cookie of this name, so another party has set at least one of
-    /// them.
+    /// The request has more than one cookie with the name of the session cookie, so another party
+    /// has set at least one of these cookies.
     Several,
 }
 

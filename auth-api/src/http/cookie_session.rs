@@ -46,7 +46,7 @@ enum TokenStatus {
     Unknown,
 }
 
-/// A session, and its new token if the browser does not have it yet.
+/// A session, and the new token of the session if the browser does not have that token yet.
 pub(crate) struct Accepted {
     pub(crate) session: Session,
     pub(crate) successor: Option<SessionToken>,

@@ -13,7 +13,8 @@ const MAX_AGE_SECONDS: usize = 600;
 pub const EXPOSED: &str =
     "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id";
 
-/// Allows the origins in `allowed` (`ALLOWED_ORIGINS`) and no others, with credentials.
+/// Allows requests with credentials from the origins in `allowed` (`ALLOWED_ORIGINS`), and from no
+/// other origins.
 pub fn cors(allowed: &[String]) -> Cors {
     let cors = Cors::default()
         // The browser hides the response from pages of other origins. Endpoints that depend on the

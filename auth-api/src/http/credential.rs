@@ -13,7 +13,7 @@ use crate::repeats::Kind;
 use crate::state::State;
 
 /// A credential that this service issued and that, if it contains an expiry time, has not expired.
-/// Its session may have ended.
+/// The session of the credential may have ended.
 pub enum VerifiedCredential {
     /// An access token of this session.
     Token(SessionId),

@@ -51,8 +51,9 @@ impl IdempotencyKey {
         }
     }
 
-    /// Returns the hash that is stored for the rotation of this generation. The same key has a
-    /// different hash when it is sent with another token.
+    /// Returns the hash of the key for the refresh token with this session and generation. The hash
+    /// is stored when the token is rotated. If the same key is sent with another token, the hash is
+    /// different.
     #[must_use]
     pub fn hash(&self, session_id: SessionId, generation: u32) -> TokenHash {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);

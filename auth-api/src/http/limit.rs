@@ -77,7 +77,7 @@ pub fn limit_session(
     Ok(())
 }
 
-/// Counts a request without credentials from another service.
+/// Counts a request that another service sent without credentials.
 pub fn limit_stranger(
     request: &HttpRequest,
     state: &State,

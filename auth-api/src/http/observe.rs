@@ -48,8 +48,8 @@ pub async fn observe(
     Ok(response)
 }
 
-/// A request that is being served. Dropping it records its result, even if the client disconnected
-/// first.
+/// A request that is being served. Dropping this value records the result of the request, even if
+/// the client disconnected first.
 struct Observed {
     started: Instant,
     span: Span,
@@ -83,7 +83,8 @@ impl Drop for Observed {
     }
 }
 
-/// Returns the template of the route, so that the values of the label are a fixed set.
+/// Returns the template of the route. A template contains no ids, so the metric label has a fixed
+/// set of values.
 fn route(request: &ServiceRequest) -> String {
     metrics::route(method(request.method()), request.match_pattern())
 }

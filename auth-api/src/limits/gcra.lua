@@ -1,6 +1,7 @@
--- Counts a request against each key in turn, up to the first key whose quota is used up. A key
--- contains the time at which its debt is paid off, in microseconds by the clock of this server, and
--- expires at that time.
+-- Counts a request against each key in turn, up to the first key whose quota is used up. Each
+-- request adds its share of the period to the debt of the key, and the debt falls with time. The
+-- value of a key is the time at which its debt is zero, in microseconds by the clock of this
+-- server. The key expires at that time.
 --
 -- KEYS: the keys under which the request is counted. ARGV, for each key: the share of the period
 -- that one request uses, and the maximum debt, both in microseconds. Returns whether the last key

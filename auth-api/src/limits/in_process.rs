@@ -34,8 +34,8 @@ impl InProcess {
     /// Counts a request. Returns `Err` if the quota is used up.
     pub(super) fn count(&self, key: &str) -> Result<Left, Left> {
         match self.limiter.check_key(&key.to_owned()) {
-            // `one_more` is an upper bound, because governor does not report how much of the
-            // current share of the period has passed.
+            // `one_more` is an upper bound, because the governor library does not report how much
+            // of the current share of the period has passed.
             Ok(state) => Ok(Left {
                 requests: state.remaining_burst_capacity().into(),
                 one_more: self.quota.share(),

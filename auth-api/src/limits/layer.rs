@@ -38,8 +38,8 @@ impl Layer {
         }
     }
 
-    /// Returns the network of an address, or `None` if this layer does not exist for the address
-    /// (IPv4).
+    /// Returns the network of an address. Returns `None` if the address is an IPv4 address and this
+    /// layer exists only for IPv6.
     pub(super) fn network(self, ip: IpAddr) -> Option<String> {
         let slash = |ip, length| Some(Ipv6Net::new(ip, length).ok()?.trunc().to_string());
         match (self, ip.to_canonical()) {

@@ -41,7 +41,7 @@ pub use verdict::Verdict;
 pub struct Quotas {
     /// Challenges, logins, and checks of client secrets, from one network.
     pub ip: Quota,
-    /// Logins of one wallet, counted after its signature has been verified.
+    /// Logins of one wallet, counted after the wallet's signature has been verified.
     pub address: Quota,
     /// Refreshes from one network.
     pub refresh_ip: Quota,
@@ -63,7 +63,7 @@ pub struct Limits {
     shared: Vec<Vec<Policy>>,
     /// The policies for requests that present a session's credential and read the database.
     sessions: Vec<Policy>,
-    /// The policies for requests without client credentials from other services.
+    /// The policies for requests that other services send without client credentials.
     strangers: Vec<Policy>,
 }
 
@@ -134,8 +134,8 @@ impl Limits {
         count_here(&self.sessions, Counted::subject(ip, session))
     }
 
-    /// Counts a request without credentials from another service against the quota of the request's
-    /// network. The count is kept in this process.
+    /// Counts a request that another service sent without credentials against the quota of the
+    /// request's network. The count is kept in this process.
     #[must_use]
     pub fn count_stranger(&self, ip: IpAddr) -> Option<Verdict> {
         count_here(&self.strangers, Counted::network(ip))

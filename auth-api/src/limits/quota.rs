@@ -2,9 +2,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// A number of requests in a period. All of them may be made at once. After that, one more request
-/// is allowed each time the share of one request has passed, which is the period divided by the
-/// number of requests (GCRA, a leaky bucket).
+/// A number of requests in a period. All these requests may be made at once. After that, one more
+/// request is allowed each time one share of the period has passed. A share is the period divided
+/// by the number of requests (GCRA, a leaky bucket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
@@ -70,7 +70,8 @@ impl Quota {
         Duration::from_micros(self.share_us())
     }
 
-    /// Returns the maximum time that requests may use in advance, in microseconds.
+    /// Returns the maximum debt of a client, in microseconds: the shares of all requests of the
+    /// quota together. A debt is time that the client's requests have used in advance.
     pub(super) fn limit_us(self) -> u64 {
         self.share_us() * u64::from(self.requests.get())
     }
@@ -80,8 +81,7 @@ impl Quota {
         self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
     }
 
-    /// Returns the remainder for a client whose requests have used `debt_us` microseconds in
-    /// advance.
+    /// Returns the remainder of the quota for a client with a debt of `debt_us` microseconds.
     pub(super) fn left(self, debt_us: u64) -> Left {
         let (share, free) = (self.share_us(), self.limit_us().saturating_sub(debt_us));
         Left { requests: free / share, one_more: Duration::from_micros(share - free % share) }

@@ -4,8 +4,8 @@
 //! A Redis server that hangs must delay requests only once. The first command that times out opens
 //! the breaker. While the breaker is open, requests do not contact Redis: the denylist is read from
 //! PostgreSQL, and limits are counted in process. Only the rebuild of the denylist, which no
-//! request waits for, continues to contact Redis. The first response that it receives closes the
-//! breaker.
+//! request waits for, continues to contact Redis. The breaker closes when the rebuild receives a
+//! response within `REDIS_TIMEOUT`.
 
 mod link;
 
@@ -51,13 +51,13 @@ pub struct Redis {
     pool: bb8::Pool<LinkManager>,
     prefix: String,
     timeout: Duration,
-    /// Whether the breaker is open, so that requests do not contact Redis.
+    /// `true` while the breaker is open. During this time, requests do not contact Redis.
     open: AtomicBool,
     /// Notified when the breaker opens.
     opened: Notify,
 }
 
-/// A response, with the number of the connection that it came over.
+/// A response, with the number of the connection over which it arrived.
 pub(crate) type Answer<T> = Result<(u64, T), RedisFailure>;
 
 /// Why a command failed.
@@ -65,7 +65,7 @@ pub(crate) type Answer<T> = Result<(u64, T), RedisFailure>;
 pub(crate) enum RedisFailure {
     #[error("no response within {} ms", .0.as_millis())]
     Timeout(Duration),
-    #[error("not contacted, because it did not respond a moment ago")]
+    #[error("Redis not contacted, because it did not respond a moment ago")]
     BreakerOpen,
     #[error("unexpected response")]
     Nonsense,
@@ -96,8 +96,8 @@ impl Redis {
     #[must_use]
     pub fn new(config: &RedisConfig) -> Self {
         let pool = bb8::Pool::builder()
-            // One connection, multiplexed: it is cloned and returned to the pool at once. A second
-            // connection might reach another server after a failover, and what is known about one
+            // One connection, multiplexed: it is cloned and returned to the pool at once. After a
+            // failover, a second connection might reach another server, and knowledge about one
             // server would be applied to the other.
             .max_size(1)
             .connection_timeout(config.timeout)

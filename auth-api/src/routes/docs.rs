@@ -35,7 +35,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The configuration of the page. The URL of the specification is relative, because a proxy may
-/// serve the API under another path. `none` omits the badge of the online validator.
+/// serve the API under another path. The validator URL `none` removes the badge of the online
+/// validator from the page.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("../openapi.json")
         .validator_url("none")

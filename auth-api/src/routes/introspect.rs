@@ -204,9 +204,10 @@ async fn refresh(
     }))
 }
 
-/// Introspects a session token. A service that introspects the cookie of each request uses the
-/// session, so the use is recorded like the use by a request to this API. The expiration of the
-/// session is not extended, because the service's responses could not set the new cookie.
+/// Introspects a session token. A service introspects the cookie of each request that it receives,
+/// and each of these requests uses the session. Therefore, an introspection is recorded as a use,
+/// like a request to this API. The expiration of the session is not extended, because the service's
+/// responses could not set the new cookie.
 async fn session(
     state: &web::Data<State>,
     presented: &PresentedCookie<'_>,

@@ -364,10 +364,10 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
         Ok((account, times, ended, counted))
     });
     let committed = timed(watch, "login", transaction).await;
-    // If there was no response to the commit, the transaction may have been committed, and then the
-    // sessions that it ended must be denied. A failure before the commit, such as a failure to get
-    // a connection, ended no session. Under load, invalidating the denylist for such a failure
-    // would send every lookup of every process to a database that is already overloaded.
+    // If the commit got no response, the transaction may have been committed. In that case, the
+    // sessions that it ended must be denied. After a failure before the commit, such as a failure
+    // to get a connection, no session has ended, and the denylist must stay valid: otherwise, under
+    // load, every process would send every lookup to a database that is already overloaded.
     if may_have_ended && matches!(committed, Err(LoginFailure::Database(_))) {
         state.denylist.doubt();
     }
@@ -376,10 +376,10 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
     Ok(CreatedSession { account_id, session_id, times, credential, ended, new_account, counted })
 }
 
-/// Counts an account that the transaction created. The count happens inside the transaction,
-/// because finding out earlier whether the account exists would take one more query, and this limit
-/// must never reject a login to an existing account. If the limit is exceeded, the transaction is
-/// rolled back, and the challenge remains unused.
+/// Counts an account that the transaction created. This limit must never reject a login to an
+/// existing account. The account is counted inside the transaction, because one more query would be
+/// needed to find out earlier whether the account exists. If the limit is exceeded, the transaction
+/// is rolled back, and the challenge remains unused.
 async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, LoginFailure> {
     let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };
     match verdict.refused {

@@ -139,8 +139,9 @@ impl Path {
         self.add_routes(web::resource(self.template))
     }
 
-    /// Returns a resource for exactly `path`, which is below the template. Metrics label requests
-    /// for `path` with the template, because the template is the first pattern of the resource.
+    /// Returns a resource that matches only `path`, which must begin with the template and a slash.
+    /// In metrics, the requests for `path` are labeled with the template, because the template is
+    /// the first pattern of the resource.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);

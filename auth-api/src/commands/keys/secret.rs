@@ -115,7 +115,7 @@ pub(super) fn run(step: &Step) -> anyhow::Result<()> {
             let at = find(name)?;
             if at == 0 {
                 bail!(
-                    "{name} makes new credentials: first run `auth-api keys secret use` with another secret"
+                    "new credentials are made with {name}: first run `auth-api keys secret use` with another secret"
                 );
             }
             secrets.remove(at);

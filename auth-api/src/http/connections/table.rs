@@ -23,7 +23,7 @@ pub(in crate::http) struct Progress {
 pub(super) struct Capacity {
     /// The maximum number of connections.
     pub(super) most: usize,
-    /// While more connections than this are open, idle ones are closed.
+    /// While more connections than this are open, idle connections are closed.
     pub(super) room: usize,
     /// The maximum number of connections from one network.
     pub(super) share: usize,
@@ -65,8 +65,8 @@ pub(super) struct Entered {
     pub(super) refused: bool,
     pub(super) closed_of_network: usize,
     pub(super) closed_of_port: usize,
-    /// The network with the most connections, and the number of its connections. Set only when half
-    /// of the maximum number of connections is reached.
+    /// The network with the most connections, and the number of its connections. Set only if the
+    /// new connection is the one that reaches half of the maximum number of connections.
     pub(super) half: Option<(Option<Arc<str>>, usize)>,
 }
 

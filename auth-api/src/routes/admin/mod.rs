@@ -74,7 +74,8 @@ impl From<InvalidArgument> for Problem {
     }
 }
 
-/// Adds sessions that an operator ended to the denylist, the metrics and the audit log.
+/// Adds the sessions in `ended` to the denylist, and records in the metrics and the audit log that
+/// an operator ended them.
 async fn record_ended(state: &State, client: &Client, ended: &[SessionId]) {
     state.denylist.deny(ended).await;
     metrics::count_revoked(RevokedReason::Admin, ended.len());

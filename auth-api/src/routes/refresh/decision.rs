@@ -1,5 +1,5 @@
-//! Decides about a verified refresh token. A current token is rotated. The decision about an old
-//! token is made while the session and the family of the token are locked.
+//! Decides what happens to a verified refresh token. A current token is rotated. The decision about
+//! an old token is made while the session and the family of the token are locked.
 
 use std::time::Instant;
 
@@ -94,9 +94,10 @@ pub(super) async fn decide(
         }
         // In the meantime, another request has rotated the token, or the session has ended.
     };
-    // This decision needs no lock. A lock is written to disk and takes milliseconds if the session
-    // exists, but no time if it does not exist, and this difference would be measurable. Without
-    // the lock, a token that the family never issued costs no more than a read.
+    // This decision needs no lock. If the session exists, a lock is written to disk, which takes
+    // milliseconds. If the session does not exist, there is nothing to lock, and a client could
+    // measure the difference. Without the lock, the decision about a token that the family never
+    // issued costs no more than a read.
     if let Some(outcome) = never_replaced(&family, &presented.token) {
         return Ok(Refreshed::Refused(outcome));
     }
@@ -140,9 +141,9 @@ async fn rotate(
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
-/// Extends the session's expiration if the gain reaches the threshold. The rotation is already
-/// committed. If the extension fails, the client still gets its tokens, and the next refresh
-/// extends the session.
+/// Extends the session's expiration if the new expiration is later by at least the threshold. The
+/// rotation is already committed. If the extension fails, the client still gets its tokens, and the
+/// next refresh extends the session.
 async fn slide(
     state: &State,
     connection: &mut Lease<'_>,
@@ -192,7 +193,8 @@ fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshO
     }
 }
 
-/// Decides about an old token, and ends its session if the token was reused.
+/// Decides whether the use of an old token is accepted, and ends the session of the token if the
+/// use counts as reuse.
 async fn decide_old(
     state: &State,
     mut connection: Lease<'_>,
