@@ -21,7 +21,7 @@ pub struct AuthApi {
     pub ops_url: String,
     /// Base URL of the operators' port, if operators are configured: `http://127.0.0.1:port`
     pub admin_url: Option<String>,
-    /// Prefix of the keys of this auth-api in Redis.
+    /// Prefix of the Redis keys of this auth-api.
     pub redis_prefix: String,
     /// HTTP client for requests that no method of this type sends.
     pub client: Client,
@@ -50,7 +50,7 @@ pub struct Tokens {
     pub session_id: String,
 }
 
-/// A service that may introspect and revoke tokens, listed in its own client file.
+/// A service that may introspect and revoke tokens. It is the only client in its client file.
 pub struct Service {
     /// Path of the client file, for `INTROSPECTION_CLIENTS_FILE`.
     pub file: PathBuf,
@@ -96,11 +96,11 @@ impl Service {
 }
 
 impl AuthApi {
-    /// Default `AUTH_SECRET`, unless a test overrides it.
+    /// The `AUTH_SECRET` of auth-api, unless a test overrides it.
     pub const SECRET: &str = "dGVzdCBzZWNyZXQgb25lLCAzMiBieXRlcyBsb25nLi4=";
     /// A different `AUTH_SECRET`.
     pub const OTHER_SECRET: &str = "dGVzdCBzZWNyZXQgdHdvLCAzMiBieXRlcyBsb25nLi4=";
-    /// Default `PUBLIC_URL`, unless a test overrides it.
+    /// The `PUBLIC_URL` of auth-api, unless a test overrides it.
     pub const PUBLIC_URL: &str = "https://auth.example.test";
 
     /// Starts auth-api on free ports, with the privileges of its role in this database, and with
@@ -133,18 +133,19 @@ impl AuthApi {
             ("STELLAR_NETWORK", "testnet"),
             ("AUTH_SECRET", Self::SECRET),
             ("SIGNING_KEYS_DIR", keys.path().to_str().unwrap()),
-            // Even a slow machine stays below these timeouts. A test of a timeout sets its own.
+            // These timeouts are not reached even on a slow machine. A test that checks a timeout
+            // sets a shorter one.
             ("DATABASE_CHECKOUT_TIMEOUT", "1m"),
             ("DATABASE_STATEMENT_TIMEOUT", "90s"),
             ("REDIS_TIMEOUT", "10s"),
             ("HEAD_TIMEOUT", "1m"),
             ("BODY_TIMEOUT", "1m"),
-            // Every retry falls within the grace period, which is longer than the timeouts above
-            // allow a response to take. To test a later retry, a test changes the timestamps of the
-            // row.
+            // With the timeouts above, every response takes less time than the grace period, so
+            // every retry falls within the grace period. To test a later retry, a test changes the
+            // timestamps in the session's row.
             ("REFRESH_REUSE_GRACE", "5m"),
-            // Tests send more requests per minute than users do. A test of rate limits sets its
-            // own.
+            // Tests send more requests per minute than users do. A test of rate limits sets its own
+            // limits.
             ("RATE_LIMIT", "off"),
             ("LOG_FORMAT", "json"),
             ("RUST_LOG", "debug"),
@@ -174,7 +175,7 @@ impl AuthApi {
         };
         crate::eventually("auth-api is ready", async || {
             let ready = api.client.get(format!("{}/readyz", api.ops_url)).send().await;
-            // auth-api also reports that it is ready if Redis is unavailable. This is intended:
+            // auth-api reports that it is ready even if Redis is unavailable. This is intended:
             // tests of an outage stop their own Redis.
             ready.is_ok_and(|answer| answer.status().is_success())
         })
@@ -272,8 +273,8 @@ impl AuthApi {
         self.try_login(wallet).await.tokens()
     }
 
-    /// Logs in with the cookie transport, as from a page of [`Self::PUBLIC_URL`]. `old` is the Cookie
-    /// header of an existing session.
+    /// Logs in with the cookie transport, like a page at [`Self::PUBLIC_URL`]. `old` is the
+    /// `Cookie` header to send, if the browser already has the cookie of a session.
     pub async fn try_cookie_login(&self, wallet: &Wallet, old: Option<&str>) -> Answer {
         let message = self.challenge(wallet).await;
         let body = json!({ "message": message, "signature": wallet.sign(&message), "transport": "cookie" });
@@ -291,7 +292,7 @@ impl AuthApi {
         self.try_cookie_login(wallet, None).await.cookie()
     }
 
-    /// Sends a request with a cookie, as from a page of [`Self::PUBLIC_URL`].
+    /// Sends a request with a cookie, like a page at [`Self::PUBLIC_URL`].
     pub async fn with_cookie(&self, method: &str, path: &str, cookie: &str) -> Answer {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         self.send(request.header("Cookie", cookie).header("Origin", Self::PUBLIC_URL)).await

@@ -25,8 +25,8 @@ pub struct Screen {
 }
 
 /// A headless Chromium with one page, controlled by the `DevTools` protocol through a pipe. A pipe
-/// needs no port, and this small client needs no library for the whole protocol. The profile is
-/// empty and is deleted when this value is dropped.
+/// needs no port. This client implements only the commands that the tests use, so it needs no
+/// library. The browser profile is empty and is deleted when this value is dropped.
 pub struct Browser {
     child: Child,
     commands: File,

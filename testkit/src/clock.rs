@@ -19,7 +19,7 @@ pub fn libfaketime() -> String {
         .to_owned()
 }
 
-/// Removes what libfaketime leaves in shared memory when its process is killed.
+/// Removes what libfaketime leaves in shared memory when the program is killed.
 pub(crate) fn remove_shared_memory(pid: u32) {
     for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
         // A program that uses the system clock leaves nothing.

@@ -3,8 +3,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
-/// The three decoded parts of a JWT. Tests also use it to build tokens with any header, any claims
-/// and any signature.
+/// The three decoded parts of a JWT. Tests also use this type to build tokens with any header, any
+/// claims and any signature.
 #[derive(Clone)]
 pub struct Jwt {
     /// Header.

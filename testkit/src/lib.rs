@@ -5,10 +5,10 @@
 //! - [`Server`]: a PostgreSQL server for one test, with its own settings. [`Replica`] follows such
 //!   a server and can be paused.
 //! - [`PgBouncer`]: a connection pooler in front of a server.
-//! - [`Redis`]: a private Redis that a test may kill, empty, hang and restore, or the shared one in
-//!   `REDIS_URL`.
+//! - [`Redis`]: a Redis for one test, which may kill, empty, hang and restore it. The other tests
+//!   share the Redis in `REDIS_URL`.
 //! - [`Program`]: one of our binaries as a process, with its logs. [`AuthApi`] is a running
-//!   auth-api with a client, and [`Service`] a client that may introspect and revoke tokens.
+//!   auth-api with an HTTP client. [`Service`] is a service that may introspect and revoke tokens.
 //! - [`reap`], [`reap_by`]: run session-reaper to completion. [`Parking`] stops a delete in the
 //!   middle of a statement.
 //! - [`promtool`], [`scraped`], [`documented`]: check metrics with the Prometheus tool, and read
@@ -72,7 +72,7 @@ pub use wallet::Wallet;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a condition before it fails as hung. The limit is so long that even a
-/// slow machine does not reach it, so it ends only tests that would never end by themselves. The
+/// slow machine does not reach it. It ends only tests that would never end by themselves. The
 /// result of a test therefore does not depend on the speed of the machine.
 pub const HANG: Duration = Duration::from_mins(10);
 

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Type and labels of each metric. The labels `le` and `quantile`, which belong to the format, are
-/// not included.
+/// Type and labels of each metric. The labels `le` and `quantile`, which are part of the text
+/// format, are not included.
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 fn repository() -> PathBuf {
@@ -49,8 +49,8 @@ pub fn scraped(text: &str) -> Metrics {
             let metric = metrics.get_mut(
                 name.filter(|name| text.contains(&format!("# TYPE {name} "))).unwrap_or(series),
             );
-            // Each `="` follows a label name, and the name follows the delimiter of the previous
-            // label. Values may contain braces, as in `/{id}`.
+            // A label name ends before `="` and begins after the delimiter that precedes it. Values
+            // may contain braces, as in `/{id}`.
             let names = labels.split("=\"").filter_map(|part| part.rsplit([',', '"', '{']).next());
             let names =
                 names.filter(|name| !name.is_empty() && !name.contains('}') && *name != "le");

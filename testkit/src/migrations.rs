@@ -1,11 +1,11 @@
-//! The migrations in the folder `migrations/`. Both sets are applied with the runner of the reaper,
-//! so that tests of session-reaper are built without Diesel.
+//! The migrations in the folder `migrations/`. There are two sets. Both are applied with the
+//! reaper's migration runner, so that tests of session-reaper can be built without Diesel.
 
 use std::path::Path;
 
 use reaper::store::migrate::Migration;
 
-/// The folders of the sets.
+/// The folders of the two sets.
 pub const SETS: [&str; 2] = ["auth", "reaper"];
 
 /// Returns the migrations of a set, oldest first.

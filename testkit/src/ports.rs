@@ -3,7 +3,7 @@ use std::fs;
 use std::hash::BuildHasher as _;
 use std::net::TcpListener;
 
-/// The lowest port that is used.
+/// The lowest port that tests use.
 const LOWEST: u16 = 10_000;
 /// The file in which Linux publishes the port range of outgoing connections.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";

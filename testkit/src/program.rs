@@ -65,8 +65,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with these arguments and environment variables. The program inherits only
-    /// the variables of the test process that do not configure it.
+    /// Starts `program` with these arguments and environment variables. Of the environment of the
+    /// test process, the program inherits only the variables that `INHERITED` lists.
     pub fn start(program: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.args(args);

@@ -161,8 +161,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let mut upstream = shared.upstream.subscribe();
             let current = upstream.borrow_and_update().clone();
             let Ok(server) = TcpStream::connect(current).await else { return };
-            // Without TCP_NODELAY, data in small pieces, such as pipelined statements, would wait
-            // 40 ms for its acknowledgment.
+            // Without TCP_NODELAY, a small piece of data, such as a pipelined statement, would wait
+            // 40 ms for the acknowledgment of the previous piece.
             if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                 return;
             }

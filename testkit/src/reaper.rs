@@ -38,8 +38,8 @@ pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) ->
         ("RUST_LOG", "info"),
         ("DUTY_CYCLE", "1"),
         ("MAX_CHUNK", "100"),
-        // The chunk size stays constant even if a chunk takes long, and a parked statement is not
-        // canceled.
+        // With these settings, the chunk size stays constant even if a chunk takes a long time, and
+        // a statement that `Parking` stops is not canceled.
         ("CHUNK_TIME", "30m"),
         ("LOCK_TIMEOUT", "1m"),
         ("STATEMENT_TIMEOUT", "1h"),
@@ -62,7 +62,7 @@ pub async fn reap(database: &Database, env: &[(&str, &str)]) -> Reaped {
     reaped(start_reaper(database, &["run", "--yes", "--output", "json"], env)).await
 }
 
-/// Runs [`reap`] with a `reaper.toml` of this text and with the privileges of the owner.
+/// Runs [`reap`] with a `reaper.toml` that contains `config`, and with the privileges of the owner.
 pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
@@ -94,13 +94,14 @@ pub enum ParkAt {
     },
 }
 
-/// Stops every delete from a table at one point. At this point, a trigger waits for an advisory
-/// lock. The wait has no time limit, because the trigger disables `lock_timeout`.
+/// A barrier that stops every delete from a table at one point. The barrier is an advisory lock. A
+/// trigger waits for this lock at the given point. The wait has no time limit, because the trigger
+/// disables `lock_timeout`.
 pub struct Parking {
     holder: Client,
 }
 
-/// Advisory lock of the barrier. Any number works.
+/// Key of the advisory lock. Any number works.
 const PARKING: i64 = 0x7061_726b;
 
 impl Parking {

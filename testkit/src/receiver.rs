@@ -41,7 +41,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts a receiver that sends these responses in order, and then repeats the last one. If
-    /// there are no responses to send, it receives requests and never responds.
+    /// `answers` is empty, the receiver accepts requests but never responds.
     pub async fn answering(answers: &[(u16, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-/// Asserts that the block `name` of this file (`<!-- name -->` to `<!-- end of name -->`) is the
-/// table of all variables of these subcommands. If `WRITE_DOCS` is set, writes the block instead.
+/// Asserts that the block `name` of this file (`<!-- name -->` to `<!-- end of name -->`) contains
+/// the table of all environment variables that these subcommands read. If `WRITE_DOCS` is set,
+/// writes the block instead.
 #[track_caller]
 pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -24,10 +25,10 @@ pub fn is_documented(program: &Command, subcommands: &[&str], file: &Path, name:
     assert_eq!(old, new, "{} is out of date: run `make reference`", file.display());
 }
 
-/// Asserts that each line of `effective`, the output of the subcommand `config`, is the default that
-/// the block `name` of this file documents. Settings in `required` have no default, and the page
-/// describes those in `derived` in words. `empty` are the words for an empty value. Returns the
-/// number of compared settings.
+/// Asserts that each line of `effective`, the output of the subcommand `config`, shows the default
+/// that the block `name` of this file documents. The settings in `required` have no default. The
+/// file describes the defaults of the settings in `derived` in words. `empty` contains the words
+/// that stand for an empty value. Returns the number of compared settings.
 #[track_caller]
 #[must_use]
 pub fn compare_defaults(

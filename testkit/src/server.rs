@@ -42,8 +42,8 @@ pub struct Replica {
 const OWNER: &str = "postgres";
 
 /// The data need not survive a crash of the machine, so commits wait only for the cache of the
-/// operating system. Replicas still receive them. Shared memory is a file next to the data and is
-/// deleted with it, even if the server is killed.
+/// operating system. Replicas still receive the commits. Shared memory is a file next to the data.
+/// The file is deleted together with the data, even if the server is killed.
 const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "dynamic_shared_memory_type=mmap"];
 
 impl Server {
@@ -191,8 +191,8 @@ impl Replica {
     /// Waits until the replica has replayed everything that its primary has written so far.
     pub async fn catch_up(&self) {
         let primary = connect(&self.primary).await;
-        // A synchronous commit also flushes the earlier asynchronous ones
-        // (`synchronous_commit = off`).
+        // A synchronous commit also flushes all earlier asynchronous commits (`synchronous_commit =
+        // off`).
         primary.execute("SELECT pg_logical_emit_message(true, '', '')", &[]).await.unwrap();
         let written: String =
             primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);

@@ -1,4 +1,5 @@
-//! The tests of what the programs share, as one program: a file for each subject.
+//! Tests of what the two programs share. They are compiled into one executable, with a file for
+//! each subject.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -47,7 +47,7 @@ async fn sequential_scans(client: &Client) -> BTreeMap<String, i64> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Executes everything that the API does with its tables, in all variants.
+/// Sends requests that make auth-api execute all its statements, in all variants.
 async fn use_the_api(api: &AuthApi, redis: &mut Redis, database: &Database) {
     let wallet = Wallet::generate();
     let message = api.challenge(&wallet).await;
@@ -132,8 +132,9 @@ async fn no_statement_scans_a_large_table() {
     assert_eq!((deleted(0, "expired"), deleted(0, "revoked")), (2000, 2000), "{report}");
     assert!(deleted(1, "expired") > 1900 && deleted(2, "expired") > 1900, "{report}");
 
-    // First, check the statements that ran: compare the number of sequential scans that the server
-    // counted, after the connections of the programs have ended and reported their statistics.
+    // First, check the statements that ran: they must not have increased the number of sequential
+    // scans that the server counts. A connection reports its statistics when it ends, so wait until
+    // the connections of the programs have ended.
     testkit::eventually("the programs' connections have ended", async || {
         let left =
             "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'testkit'";
@@ -143,12 +144,12 @@ async fn no_statement_scans_a_large_table() {
     client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
     assert_eq!(sequential_scans(&client).await, before, "number of sequential scans");
 
-    // Then check all statements that were prepared: examine the plans that the server would choose
-    // for them.
+    // Then check all statements that were prepared, whether or not they ran: examine the plans that
+    // the server would choose for them.
     let of_api =
         explain(&client, &api_proxy.statements(), &["force_generic_plan", "force_custom_plan"], "")
             .await;
-    // Apply the settings that the reaper sets on its connections to its statements.
+    // Explain the reaper's statements with the settings that the reaper sets on its connections.
     let reaper_statements = reaper_proxy.statements();
     let settings: Vec<&str> = reaper_statements
         .iter()

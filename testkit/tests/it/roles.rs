@@ -217,7 +217,7 @@ async fn tables_of_other_applications_get_no_grants() {
         let database = Database::empty().await;
         database.execute(foreign).await;
         database.execute(include_str!("../../../migrations/reaper/2001_runs_and_state/up.sql")).await;
-        // The tables of the reaper are granted nevertheless.
+        // The privileges on the reaper's tables are granted nevertheless.
         database.apply_roles("").await;
         assert_eq!(held(&database.client().await).await, OWN, "{foreign}");
     }

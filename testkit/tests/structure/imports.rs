@@ -54,7 +54,7 @@ impl Imports {
     /// Returns the module to which a path resolves, through re-exports.
     fn target(&self, path: &[String]) -> Option<&Module> {
         let mut path = path.to_vec();
-        // A re-export may refer to another one. No chain is longer than this.
+        // A re-export may refer to another re-export. No chain of re-exports has more than 8 links.
         for _ in 0..8 {
             let length = (0..=path.len())
                 .rev()

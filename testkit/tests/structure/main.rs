@@ -51,7 +51,8 @@ fn logging_calls(source: &str) -> Vec<&str> {
     calls
 }
 
-/// The wording of a message may change. Operators' filters and the tests depend on its `event`.
+/// The wording of a message may change. Operators' filters and the tests therefore depend on the
+/// `event` field of a log line.
 #[test]
 fn every_log_line_has_an_event() {
     let mut calls = 0;

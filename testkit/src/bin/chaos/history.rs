@@ -50,8 +50,8 @@ pub(crate) struct Operation {
     pub(crate) xid: u64,
     pub(crate) kind: String,
     pub(crate) touched: Vec<i64>,
-    /// When the operation was logged, after the writer had updated or locked the rows, in seconds
-    /// since 1970.
+    /// The time at which the operation was logged, in seconds since 1970. The writer had updated or
+    /// locked the rows before that time.
     pub(crate) at: f64,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Delete {
     /// When the row was deleted, in seconds since 1970.
     pub(crate) at: f64,
     pub(crate) relation: u32,
-    /// The table and its ancestors in the partition hierarchy.
+    /// The table of the deleted row, and the ancestors of that table in the partition hierarchy.
     pub(crate) roots: Vec<u32>,
     /// The keys of the advisory locks that the server process held.
     pub(crate) locks: Vec<u32>,
@@ -98,8 +98,8 @@ impl Snapshot {
         Some(Self { least, next, running: running.collect::<Option<_>>()? })
     }
 
-    /// Returns the snapshot without the changes of its own transaction: adds that transaction to
-    /// the list of running transactions, which does not contain it.
+    /// Returns a snapshot that does not show the changes of the deleting transaction: adds `own`,
+    /// the ID of that transaction, to the list of running transactions.
     fn before(mut self, own: u64) -> Self {
         self.running.push(own);
         self
@@ -201,13 +201,13 @@ impl History {
     }
 
     /// Returns the version of the row that is visible if the changes of the transaction `beside`
-    /// are visible in addition to the snapshot.
+    /// are visible in addition to the changes that the snapshot shows.
     pub(crate) fn row(&self, uid: i64, snapshot: &Snapshot, beside: Option<u64>) -> Option<Row> {
         latest(self.rows.get(&uid)?, snapshot, beside)
     }
 
     /// Returns whether an account has a visible open order if the changes of the transaction
-    /// `beside` are visible in addition to the snapshot.
+    /// `beside` are visible in addition to the changes that the snapshot shows.
     pub(crate) fn has_open_order(
         &self,
         account: i64,
@@ -221,7 +221,7 @@ impl History {
 }
 
 impl Delete {
-    /// Returns the `uid` if the row belongs to a target.
+    /// Returns the `uid` if the row belongs to a target, and `None` otherwise.
     pub(crate) fn uid(&self) -> Option<i64> {
         match self.what {
             Deleted::Row { uid, .. } => Some(uid),

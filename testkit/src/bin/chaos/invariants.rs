@@ -32,7 +32,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The history, and what is needed to check it.
+/// The history, and the data needed to check it.
 pub(crate) struct Judge<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) history: &'a History,
@@ -43,7 +43,8 @@ pub(crate) struct Judge<'a> {
     reaper_of: HashMap<i32, usize>,
     /// The operations that updated or locked each row.
     touching: HashMap<i64, Vec<&'a Operation>>,
-    /// Large groups that were already checked, with the transaction that deleted from them.
+    /// Large groups that were already checked, each with the transaction that deleted rows from the
+    /// group.
     judged: HashSet<(u64, i64)>,
 }
 
@@ -196,8 +197,8 @@ impl<'a> Judge<'a> {
                 return;
             }
         }
-        // Writers whose changes the snapshot does not show, but that had already updated or locked
-        // an existing row of the group.
+        // Check the writers whose changes the snapshot does not show, but that had already updated
+        // or locked an existing row of the group.
         let Some(committed) = history.commits.get(&delete.xid) else { return };
         let writers: BTreeSet<u64> = members
             .iter()
@@ -241,8 +242,8 @@ impl<'a> Judge<'a> {
     }
 
     /// Returns why `member` prevents the deletion of `deleted` if the changes of the transaction
-    /// `beside` are visible in addition to the snapshot. Returns `None` if `member` does not
-    /// prevent it.
+    /// `beside` are visible in addition to the changes that the snapshot shows. Returns `None` if
+    /// `member` does not prevent the deletion.
     #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
     fn stays(
         &self,
@@ -268,8 +269,8 @@ impl<'a> Judge<'a> {
         ordered.then(|| "has an open order".to_owned())
     }
 
-    /// (d): no run deletes from a table between two deletes from that table by one server process
-    /// of another run.
+    /// (d): if a server process of one run deletes from a table twice, no other run deletes from
+    /// that table in between.
     fn alone(&mut self) {
         let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
         for delete in &self.history.deletes {
@@ -313,12 +314,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): the report of a run matches the rows that the run deleted. A run that lost its
-    /// connection may have missed its last chunk.
+    /// (d): the report of a run matches the rows that the run deleted. If a run lost its
+    /// connection, its report may lack its last chunk.
     fn reports(&mut self) {
         for run in self.runs {
             let Some(targets) = run.report["targets"].as_array() else { continue };
-            // In addition to its target, each run deletes from its own run history.
+            // In addition to rows of its target, each run deletes old rows from the run history.
             let Some(target) = targets.iter().find(|target| target["target"] != "reaper_runs")
             else {
                 continue;

@@ -68,7 +68,7 @@ struct Totals {
     deleted: u64,
     transactions: u64,
     done: Done,
-    /// By code: the number of violations, and the seeds of their rounds.
+    /// For each code, the number of violations and the seeds of the rounds with these violations.
     violations: BTreeMap<&'static str, (u64, Vec<u64>)>,
 }
 

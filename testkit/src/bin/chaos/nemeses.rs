@@ -58,8 +58,8 @@ impl Done {
 }
 
 /// A server process that still exists this long after its reaper was killed counts as left behind.
-/// Its statements end after at most 2 s, and the server checks five times per second whether the
-/// client still exists, so this is long enough even for a busy machine.
+/// A statement ends after at most 2 s, and the server checks five times per second whether the
+/// client still exists, so this time is long enough even for a busy machine.
 const LEFT_BEHIND: Duration = Duration::from_mins(2);
 
 impl Scene<'_> {
@@ -119,8 +119,8 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// If `part` is at least 0.5, waits until the reaper has deleted rows in its current run. If it
-    /// is less than 0.5, waits for this fraction of half a second.
+    /// If `part` is at least 0.5, waits until the reaper has deleted rows in its current run.
+    /// Otherwise, sleeps for `part` times half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
@@ -244,8 +244,8 @@ impl Scene<'_> {
         self.swap_beside(&client, "child", place, "").await
     }
 
-    /// Replaces a table that references the target, while a reaper is deleting: moves its rows to a
-    /// new table and gives the new table the old name.
+    /// Replaces a table that references the target, while a reaper is deleting: moves the rows of
+    /// this table to a new table, and gives the new table the old name.
     async fn swap_beside(
         &mut self,
         client: &Client,

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(crate) writers: Vec<Writer>,
     pub(crate) reapers: Vec<Reaper>,
     pub(crate) nemeses: Vec<Nemesis>,
-    /// Whether the connections of the reapers go through a proxy, which can be cut and stalled.
+    /// Whether the reapers connect through a proxy, which can cut and stall the connections.
     pub(crate) proxied: bool,
     /// Whether there is a group of due rows that is too large to be locked row by row.
     pub(crate) large_group: bool,
@@ -66,7 +66,7 @@ pub(crate) struct Reaper {
     pub(crate) table: &'static str,
     /// Retention of expired rows, in days.
     pub(crate) keep_expired: u32,
-    /// Retention of revoked rows, in days. `None` if the target has only one reason.
+    /// Retention of revoked rows, in days. `None` if the target deletes only expired rows.
     pub(crate) keep_revoked: Option<u32>,
     pub(crate) pinned_stay: bool,
     pub(crate) open_orders_stay: bool,

@@ -105,7 +105,7 @@ async fn due(
     let goes = format!("(({}) IS TRUE AND ({filter}) AND t.uid <> ALL ($2))", reasons.join(" OR "));
     let table = if reaper.table == "t" { "app.t" } else { reaper.table };
     let together = if reaper.group {
-        // This evaluates each group only once: a large group has ten thousand rows.
+        // Evaluate each group only once, because a large group has ten thousand rows.
         format!(
             "AND (t.grp IS NULL OR t.grp NOT IN (SELECT t.grp FROM {table} t WHERE NOT {goes} AND t.grp IS NOT NULL))"
         )

@@ -15,8 +15,8 @@ pub(crate) const SLOT: &str = "chaos";
 ///
 /// A `STABLE` function reads the snapshot of the deleting statement, because queries in a
 /// `VOLATILE` function have their own snapshot. A `STABLE` function cannot insert rows, so it
-/// stores the snapshot in a transaction-local setting, and the next trigger on the same row reads
-/// it from there. Triggers of the same kind fire in the order of their names.
+/// stores the snapshot in a transaction-local setting. The next trigger on the same row reads this
+/// setting. Triggers of the same kind fire in the order of their names.
 const RECORDS: &str = "
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.ops (

@@ -10,7 +10,8 @@ use crate::invariants::Violation;
 use crate::plan::Plan;
 use crate::reapers::Run;
 
-/// Writes the file `SEED.txt`, and the log of each run in the directory `SEED`.
+/// Writes the plan and the history to the file `SEED.txt`, and the log of each run to a file in the
+/// directory `SEED`.
 pub(crate) fn write(
     directory: &Path,
     plan: &Plan,

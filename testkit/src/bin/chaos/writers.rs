@@ -25,8 +25,8 @@ pub(crate) struct Shared {
 /// The row locks that a reader can take.
 const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
 
-/// How often a writer tries to connect to a server that is not available, and how long it waits
-/// between attempts.
+/// How many times a writer tries to connect to a server that is not available, and how long it
+/// waits between attempts.
 const CONNECTION_TRIES: u32 = 600;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -155,7 +155,7 @@ async fn work(shared: &Shared, on: &Transaction<'_>, hold: Duration, rng: &mut R
             }
             on.execute("INSERT INTO app.orders VALUES ($1, $2, true)", &[&number(), &uid]).await?;
             if reference != Reference::Locked {
-                // The check of the foreign key has locked the row.
+                // The foreign key check has locked the referenced row.
                 touched.push(uid);
             }
             log(on, "order", &touched).await?;

@@ -93,7 +93,7 @@ async fn tour() -> Result {
 
     title(6, "An old refresh token is used again: someone has copied it");
     text(
-        "First, another wallet logs in (not shown), whose session must survive. The first wallet refreshes:",
+        "First, another wallet logs in (not shown). Its session must survive. The first wallet refreshes:",
     );
     let live = api.log_in_silently(&Wallet::generate()).await?;
     let third = api.refresh(&second).await?.want(200)?.show_fields(&TOKENS);
@@ -119,7 +119,7 @@ async fn tour() -> Result {
 
     title(8, "The reaper deletes due rows in small transactions");
     text(
-        "By default, it pauses for 97 % of the time, to leave capacity for other traffic. Here there is none,",
+        "By default, it pauses for 97 % of the time, to leave capacity for other traffic. The tour has none,",
     );
     text(
         "so --duty-cycle 1 removes the pauses. --yes confirms a first run that deletes nearly all rows.",
@@ -165,7 +165,7 @@ async fn tour() -> Result {
     Ok(())
 }
 
-/// The fields of a token pair and of a problem document that are printed.
+/// The printed fields of a token pair, and the printed fields of a problem document.
 const TOKENS: [&str; 2] = ["access_token", "refresh_token"];
 const PROBLEM: [&str; 2] = ["status", "code"];
 
