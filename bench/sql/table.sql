@@ -1,5 +1,5 @@
--- The table of a case. It has the columns, constraints and indexes of `sessions` in migrations/auth, without foreign keys
--- from or to other tables, so that the measurement contains no cascades, whose cost is the same for all ways.
+-- The table of a case. It has the columns, constraints and indexes of `sessions` in migrations/auth, but no foreign
+-- keys. The measurement therefore includes no cascades. Their cost would be the same for all ways.
 CREATE TABLE sessions (
     id                  uuid        PRIMARY KEY,
     account_id          uuid        NOT NULL,

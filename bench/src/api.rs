@@ -38,8 +38,7 @@ pub struct Options {
     /// The server to measure; the benchmark creates databases named `bench_…` on it
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
-    /// The Redis to measure on; the benchmark creates keys on it that begin with `{bench-…}` and
-    /// expire
+    /// The Redis to measure; the benchmark creates keys that begin with `{bench-…}` and that expire
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: String,
     /// The program to measure [default: auth-api in the directory of this program]
@@ -72,7 +71,7 @@ pub enum What {
     Denylist,
     /// Complete introspections, and the cost of each step
     Introspection,
-    /// Whether the response time of a 401 reveals the reason
+    /// Whether the response time of a 401 reveals the reason for the rejection
     Refusals,
     /// The rate of each endpoint, compared with an earlier auth-api
     Endpoints,

@@ -40,8 +40,8 @@ pub struct Case {
     pub name: &'static str,
     /// Layout of the due rows.
     pub layout: Layout,
-    /// Whether an earlier transaction holds a snapshot during the measurement, so that no dead row
-    /// or index entry can be treated as dead to all transactions.
+    /// Whether an earlier transaction holds a snapshot during the measurement. The snapshot
+    /// prevents PostgreSQL from removing dead rows and dead index entries.
     pub old_snapshot: bool,
 }
 

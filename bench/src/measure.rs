@@ -183,7 +183,8 @@ async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<M
     let (left, kept) = copy.rows().await?;
     ensure!(kept == live, "{} rows that were not due were deleted", live.saturating_sub(kept));
     let deleted = due - left;
-    // If only a part of the due rows is deleted, the last chunk may delete more than that part.
+    // If a way deletes only part of the due rows, its last chunk may exceed the requested number of
+    // rows.
     ensure!(
         if most < due { deleted >= most } else { left == 0 },
         "{left} due rows were not deleted"

@@ -1,5 +1,5 @@
-//! The server to measure on. It has a template database for each layout, and each measurement uses
-//! a copy of a template, so that all measurements start with the same bytes.
+//! The server on which the benchmark measures. It has a template database for each layout. Each
+//! measurement uses a copy of a template, so that all measurements start with the same bytes.
 
 use std::fmt::Write as _;
 

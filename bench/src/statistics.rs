@@ -13,8 +13,9 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     })
 }
 
-/// Returns the smallest of the sorted values that at least the given share of the values does not
-/// exceed. The share is in thousandths.
+/// Returns a quantile: the smallest value such that at least the given share of all values is less
+/// than or equal to it. The values must be in ascending order. The share is in thousandths. Returns
+/// `None` if there are no values.
 pub(crate) fn quantile(sorted: &[f64], thousandths: usize) -> Option<f64> {
     sorted.get((sorted.len() * thousandths).div_ceil(1_000).checked_sub(1)?).copied()
 }

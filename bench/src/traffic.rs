@@ -4,8 +4,8 @@
 //! Each measurement uses a new copy of the table. The traffic starts and warms up. Then the first
 //! window begins, in which nothing is deleted. Then the deletion starts, and the second window is
 //! the time that the deletion takes. Each ratio compares the two windows of one measurement, so
-//! that a machine whose speed varies from minute to minute affects the ratio little. The way that
-//! deletes nothing shows how large this effect is.
+//! that a machine whose speed varies from minute to minute affects the ratio little. One of the
+//! ways deletes nothing. Its ratio shows how much the speed of the machine affects the ratios.
 //!
 //! ```text
 //! rounds ─→ pgbench ─→ latency   the traffic, and its latency in a window
@@ -49,7 +49,7 @@ const TO_END: Duration = Duration::from_secs(1);
 /// Exit codes of `session-reaper run`: all rows deleted, or the time limit reached.
 const DONE: i32 = 0;
 const UNFINISHED: i32 = 75;
-/// The exit code of earlier builds for the same.
+/// Earlier builds exit with this code if the time limit was reached.
 const PARTLY: i32 = 3;
 
 /// Measure how much session-reaper slows down other queries, and print tables in Markdown

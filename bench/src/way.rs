@@ -18,8 +18,8 @@ pub enum Role {
     Reaper,
     /// A hand-written loop that is as fast as possible.
     BestLoop,
-    /// The loop that most projects use. It empties only a part of the table, because the rest would
-    /// take too long.
+    /// The loop that most projects use. It deletes only part of the due rows, because the rest
+    /// would take too long.
     KeyIn,
     /// One statement, which shows the limit of the server.
     OneDelete,
@@ -53,9 +53,9 @@ pub struct Way {
     pub name: String,
     /// Role in the comparison.
     pub role: Role,
-    /// How it handles locked rows.
+    /// How the way handles locked rows.
     pub lock_wait: LockWait,
-    /// How it deletes rows.
+    /// How the way deletes rows.
     pub means: Means,
 }
 

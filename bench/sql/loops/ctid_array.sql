@@ -1,4 +1,5 @@
--- In index order, starting at a watermark. Locks rows first and skips locked ones.
+-- Deletes in index order, starting at a watermark. Locks rows first and skips rows that are already
+-- locked.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     low  timestamptz := '-infinity';

@@ -1,4 +1,4 @@
--- In heap order, without locking rows first. A chunk is the number of blocks that contain `chunk` rows.
+-- Deletes in heap order, without locking rows first. A chunk is the number of blocks that contain `chunk` rows.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     blocks bigint := pg_relation_size('sessions') / current_setting('block_size')::bigint;

@@ -1,4 +1,5 @@
--- In heap order. Locks rows first and skips locked ones. A chunk is the number of blocks that contain `chunk` rows.
+-- Deletes in heap order. Locks rows first and skips rows that are already locked. A chunk is the number of blocks that
+-- contain `chunk` rows.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     blocks bigint := pg_relation_size('sessions') / current_setting('block_size')::bigint;

@@ -1,6 +1,6 @@
--- The loop that most projects use: it selects keys from the beginning each time. Unlike most, it uses ORDER BY, so that it
--- always uses the index. It stops after `most` rows: with an old snapshot, each chunk reads all index entries of the rows
--- that were deleted before.
+-- The loop that most projects use: it selects keys from the beginning each time. Unlike most of those loops, it uses
+-- ORDER BY, so that it always uses the index. It stops after `most` rows, because more rows would take too long: with
+-- an old snapshot, each chunk reads the index entries of all rows that earlier chunks deleted.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     rows bigint;

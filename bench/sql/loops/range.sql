@@ -1,4 +1,4 @@
--- In index order, by range, without locking rows first. It waits for transactions that have locked a row.
+-- Deletes ranges in index order, without locking rows first. Waits for transactions that have locked a row.
 CREATE PROCEDURE reap(cutoff timestamptz, chunk bigint, most bigint) LANGUAGE plpgsql AS $$
 DECLARE
     low  timestamptz := '-infinity';

@@ -34,7 +34,8 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // The task ends when the sender is dropped. The sender reports its errors.
+        // The task ends when the sender is dropped. The sender reports the errors of the
+        // connection.
         tokio::spawn(connection);
         Ok(Self(sender))
     }

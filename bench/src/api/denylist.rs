@@ -1,5 +1,5 @@
-//! Measures the denylist look-up in auth-api, while clients send requests at a fixed rate and
-//! others log in. Before and after this traffic, redis-benchmark measures the same command on the
+//! Measures the denylist look-up in auth-api, while clients send requests at a fixed rate and other
+//! clients log in. Before and after this traffic, redis-benchmark measures the same command on the
 //! same Redis.
 //!
 //! The histogram of auth-api contains every look-up, in coarse buckets. At the same time, the same
@@ -149,7 +149,8 @@ async fn traffic(options: &Options, serving: &Serving, in_process: &InProcess) -
     })
 }
 
-/// Opens the client connections. Each one has a request with the access token of its own session.
+/// Opens the client connections. Each connection comes with the request to send, which contains the
+/// access token of a separate session.
 async fn callers(options: &Options, serving: &Serving) -> Result<Vec<(Connection, Request)>> {
     let mut callers = Vec::new();
     for _ in 0..options.connections {

@@ -28,7 +28,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 #[command(next_help_heading = "Endpoints")]
 #[group(skip)]
 pub struct Options {
-    /// An earlier auth-api to compare with this one; the two are measured alternately
+    /// An earlier auth-api for comparison; measured alternately with the current auth-api
     #[arg(long, value_name = "PATH")]
     pub against: Option<PathBuf>,
     /// Duration of each measurement

@@ -1,5 +1,5 @@
 //! Measures the maximum rate of complete introspections (RFC 7662) over a number of connections,
-//! and the cost of their steps. Each measured request adds one step to an earlier one, from a
+//! and the cost of their steps. Each measured request adds one step to an earlier request, from a
 //! static document to the introspection of a token that requires both stores.
 
 mod results;
@@ -156,7 +156,7 @@ async fn ask_for_a_while(options: &Options, serving: &Serving, step: Step) -> Re
     while let Some(one) = callers.join_next().await {
         took.append(&mut one??);
     }
-    // The time includes the last responses, which may arrive after the end.
+    // The processor time includes the last responses, which may arrive after `end`.
     let busy = serving.processor_time()?.saturating_sub(before);
     Measured::of(step, took, busy, end - begin).context("no response in the measured time")
 }

@@ -34,7 +34,7 @@ pub(super) struct Serving {
     pub(super) api: SocketAddr,
     /// Address of the operations port, which serves the metrics.
     pub(super) operations: SocketAddr,
-    /// ID and secret of a client that may introspect.
+    /// ID and secret of a client that may introspect tokens.
     pub(super) service: (String, String),
     settings: Vec<(&'static str, String)>,
 }

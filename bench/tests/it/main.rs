@@ -1,4 +1,5 @@
-//! The tests of the benchmarks, as one program: a file for each subject.
+//! The tests of the benchmarks. They are compiled into one executable, with a file for each
+//! subject.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! Runs bench-reap with a small table. Checks that it measures, but not the values.
+//! Runs bench-reap with a small table. Checks that there are results, but does not check the
+//! measured values.
 
 use bench::{COLUMNS, Options, measure};
 use clap::Parser as _;

@@ -1,4 +1,5 @@
-//! Runs bench-traffic with a small table. Checks that it measures, but not the values.
+//! Runs bench-traffic with a small table. Checks that there are results, but does not check the
+//! measured values.
 
 use bench::traffic::{COLUMNS, Options, measure};
 use clap::Parser as _;
@@ -25,7 +26,7 @@ async fn every_way_deletes_the_due_rows_beside_the_traffic_and_has_its_line() {
         ]
         .as_slice(),
         &["--rounds", "1", "--warm-up", "1", "--before", "1", "--session-reaper", &reaper],
-        // Long enough for any machine.
+        // 600 s are enough for any machine to delete all due rows.
         &["--during", "600", "--layout", "scattered", "--also", "CHUNK_TIME=2ms DUTY_CYCLE=0.5"],
         &[
             "--way",

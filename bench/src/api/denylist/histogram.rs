@@ -1,4 +1,4 @@
-//! The look-up histogram of auth-api, as the difference between two readings of its metrics.
+//! The look-up histogram of auth-api, as the difference between two readings of auth-api's metrics.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -113,7 +113,7 @@ mod tests {
             (metrics([100, 100, 100, 100]), metrics([1_080, 1_090, 1_099, 1_100]));
         let latencies = Histogram::between(&before, &after, "redis").unwrap().latencies().unwrap();
         assert_eq!(latencies.count, 1_000);
-        // 990 of them are within a millisecond, which is a bucket bound.
+        // 990 of the 1,000 look-ups took at most a millisecond, which is a bucket bound.
         assert_eq!((latencies.p99, latencies.p999), (1.0, 50.0));
         assert_eq!(Histogram::between(&before, &after, "postgres").unwrap().count(), 0);
         assert!(Histogram::between(&before, &after, "nowhere").is_err());

@@ -64,7 +64,7 @@ impl InProcess {
             let mut all = Vec::new();
             while let Some(since) = pace.next().await {
                 let denied = state.denylist.ask_redis(SessionId::generate()).await;
-                // If the answer of Redis cannot be trusted, auth-api falls back to PostgreSQL.
+                // If the response of Redis cannot be trusted, auth-api falls back to PostgreSQL.
                 // Here, such a look-up counts as infinitely slow.
                 all.push(denied.map_or_else(|| Taken::never(since), |_| Taken::since(since)));
                 ensure!(denied != Some(true), "an unknown session was denied");

@@ -27,9 +27,8 @@ impl Pace {
         Self { due: time.start + apart * which, every: apart * of, end: time.end }
     }
 
-    /// Waits until the next call is due and returns its start time. If the previous call took too
-    /// long, returns the time at which the next call was due. Returns `None` at the end of the
-    /// schedule.
+    /// Waits until the next call is due and returns the current time. If the next call is already
+    /// overdue, returns the time at which it was due. Returns `None` at the end of the schedule.
     pub(super) async fn next(&mut self) -> Option<Instant> {
         let due = self.due;
         self.due += self.every;

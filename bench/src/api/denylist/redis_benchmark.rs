@@ -35,8 +35,8 @@ impl RedisBenchmark {
         let port = url.port().unwrap_or(6379).to_string();
         let (connections, requests) =
             (options.connections.to_string(), options.requests.to_string());
-        // The keys that auth-api reads: a session that is not denied, and the marker that the list
-        // is complete.
+        // The keys that auth-api reads: the key of a session that is not denied, and the marker
+        // that shows that the denylist is complete.
         let (session, complete) = (
             format!("{{{prefix}}}:deny:{}", Uuid::now_v7()),
             format!("{{{prefix}}}:deny:complete"),

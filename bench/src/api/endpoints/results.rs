@@ -57,7 +57,7 @@ const COLUMNS: [&str; 7] = [
 ];
 
 impl Results {
-    /// Returns the median of one program, or `None` if it was not measured.
+    /// Returns the median of one program. Returns `None` if the program was not measured.
     #[must_use]
     pub fn median(
         &self,

@@ -35,7 +35,7 @@ pub struct Results {
 }
 
 impl Measured {
-    /// Summarizes the times `took`, in milliseconds. Returns `None` if there are none.
+    /// Summarizes the response times `took`, in milliseconds. Returns `None` if `took` is empty.
     pub(super) fn of(
         step: Step,
         mut took: Vec<f64>,

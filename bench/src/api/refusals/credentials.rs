@@ -13,7 +13,7 @@ use crate::api::serving::Serving;
 
 const SETTLE: &str = include_str!("../../../sql/api/settle.sql");
 
-/// The credential of a session.
+/// A kind of credential that identifies a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     /// A cookie, sent to GET /auth/session.
@@ -39,7 +39,7 @@ pub enum Reason {
 }
 
 impl Carrier {
-    /// All credentials.
+    /// All kinds of credentials.
     pub const ALL: [Self; 2] = [Self::Cookie, Self::RefreshToken];
 
     /// Returns the name in the results.

@@ -5,8 +5,8 @@ use crate::statistics::{median, quantile};
 /// Number of random splits.
 const DRAWS: usize = 1_000;
 
-/// Returns the noise: in 99 of 100 random splits of the values into two halves, the medians of the
-/// halves differ by no more than this.
+/// Returns the noise. In 99 of 100 random splits of the values into two halves, the medians of the
+/// two halves differ by no more than the noise.
 pub(super) fn noise(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     let mut apart = Vec::with_capacity(DRAWS);
@@ -34,7 +34,8 @@ mod tests {
     fn noise_matches_the_distribution_of_the_median() {
         // For 2,000 values that are spread evenly over 0 to 100, the median of 1,000 of them (drawn
         // without replacement) has a root mean square error of 1.1. The difference of two such
-        // medians has 2.2, and the 99th percentile of its absolute value is 2.58 times as large.
+        // medians has an error of 2.2. The 99th percentile of the absolute difference is 2.58 times
+        // as large as this error.
         let values: Vec<f64> = (0..2_000).map(|value| f64::from(value) / 20.0).collect();
         let noise = noise(&values).unwrap();
         assert!((3.0..9.0).contains(&noise), "{noise}");

@@ -26,7 +26,7 @@ pub struct Line {
     pub count: usize,
     /// The quartiles of the response times.
     pub quartiles: [f64; 3],
-    /// How much the medians of two halves of the times differ by chance.
+    /// How much the medians of two random halves of the response times differ by chance.
     pub noise: f64,
 }
 

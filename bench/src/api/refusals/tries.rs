@@ -15,8 +15,8 @@ use crate::api::client::{Connection, Request};
 /// Response times of the rejections, in microseconds.
 pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 
-/// The number of tries divided by the number of requests in the warm-up of connections, statements
-/// and buffers.
+/// Before the measurement, the number of tries divided by this number is sent, to warm up
+/// connections, statements and buffers.
 const WARM_UP: usize = 10;
 
 /// Sends `tries` requests for each reason. The runtime uses only this thread, so that no other
