@@ -1,4 +1,5 @@
-// As much of a browser's window as @stellar/freighter-api and the extension need to meet in Node.
+// A minimal browser window, through which @stellar/freighter-api and the extension communicate in
+// Node.
 const window = new EventTarget();
 window.location = { origin: 'http://localhost' };
 window.postMessage = (data) =>

@@ -1,6 +1,7 @@
-// What a page sees of the Freighter extension (5.42 and newer): messages to its own window, which the extension's content
-// script answers. This one has the key that SEP-53 prints for its examples, and asks nobody; `window.decline` makes it
-// answer as if its user had said no. The page needs crypto.subtle.
+// A stand-in for the Freighter extension (5.42 and later). A page sends messages to its own window,
+// and the content script of the extension responds to them. This script has the key of the examples
+// in SEP-53, and signs without asking a user. If `window.decline` is set, it responds as if the
+// user had rejected the request. The page must have crypto.subtle.
 'use strict';
 
 (() => {
@@ -29,7 +30,7 @@
   window.addEventListener('message', async ({ source, data }) => {
     if (source !== window || data?.source !== 'FREIGHTER_EXTERNAL_MSG_REQUEST' || !(data.type in answers)) return;
     const answer = await answers[data.type](data);
-    // Spelled as the extension spells it.
+    // `messagedId` is spelled as in the extension.
     const reply = { source: 'FREIGHTER_EXTERNAL_MSG_RESPONSE', messagedId: data.messageId, ...answer };
     window.postMessage(reply, window.location.origin);
   });

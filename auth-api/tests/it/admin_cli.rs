@@ -310,7 +310,8 @@ async fn revoke_since_ends_sessions_created_or_used_since_a_leak() {
         output.log.stderr()
     );
     for (at, tokens) in sessions.iter().enumerate() {
-        // The session used 140 minutes ago is revoked, too: the command adds half an hour.
+        // The session that was last used 140 minutes ago is revoked, too: the command also covers
+        // the half hour before the leak.
         if at < 2 {
             assert_eq!(shell.api.session(&tokens.access).await.status, 200, "{at}");
             assert_eq!(shell.api.refresh(&tokens.refresh).await.status, 200, "{at}");

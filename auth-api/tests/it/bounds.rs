@@ -16,7 +16,7 @@ async fn connect(api: &AuthApi) -> TcpStream {
 /// Reads until the server closes the connection. Fails if it stays open.
 async fn read_to_close(socket: &mut TcpStream) -> String {
     let mut response = Vec::new();
-    // A reset also closes the connection: the server had not read all bytes.
+    // A reset also counts as closing: it occurs if the server had not read all bytes.
     let ended = tokio::time::timeout(HANG, socket.read_to_end(&mut response)).await;
     assert!(
         ended.is_ok(),
@@ -86,9 +86,9 @@ async fn active_connection_stays_open() {
     let api = AuthApi::start(&database, &[("KEEP_ALIVE", "4s")]).await;
     let mut socket = connect(&api).await;
     let (mut began, mut answered) = (Instant::now(), Instant::now());
-    // Uses the connection for longer than an idle one stays open. On a busy machine, the connection
-    // may have been idle for the whole keep-alive time and closed. That proves nothing, so the test
-    // starts again.
+    // Uses the connection for longer than an idle connection stays open. On a busy machine, the
+    // connection may be idle for the whole keep-alive time, and the server then closes it. In this
+    // case, the result proves nothing, so the test starts again.
     while began.elapsed() < keep_alive * 3 / 2 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let result = try_ask(&mut socket).await;

@@ -6,8 +6,8 @@ use testkit::{AuthApi, Browser, Database, Page, Screen, Wallet, free_port};
 
 const SCREEN: Screen = Screen { width: 1000, height: 700, dark: false };
 
-/// Starts an API at `http://localhost:port`, which browsers treat as secure like HTTPS, so that
-/// cookies are Secure.
+/// Starts an API at `http://localhost:port`. Browsers treat this origin as secure, like an HTTPS
+/// origin, so the cookies can be `Secure`.
 async fn start(database: &Database, env: &[(&str, &str)]) -> (AuthApi, String, String) {
     let (port, ops) = (free_port(), free_port());
     let (bind, ops_bind) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{ops}"));
@@ -57,8 +57,8 @@ async fn cookie_session_survives_reload_until_revoked() {
     let wallet = Wallet::generate();
     let elsewhere = api.login(&wallet).await;
     let mut browser = Browser::start();
-    // The security policy of other responses forbids all fetches. This file may fetch from its own
-    // origin.
+    // The content security policy of other responses forbids all fetches. The policy of this file
+    // allows fetches from its own origin.
     let mut page = browser.open(&format!("{origin}/docs/index.css"), SCREEN);
     page.wait_for("document.readyState === 'complete' && location.href.includes('index.css')");
 
@@ -108,8 +108,8 @@ async fn cross_origin_page_is_subject_to_allowed_origins() {
         let (status, answer) = fetch(&mut page, "GET", &format!("{origin}/auth/session"), None);
         assert_eq!(status, if allowed { 200 } else { 0 }, "{answer}");
         // A request without a CORS preflight: the browser sends the cookie because the site is the
-        // same. It withholds the response, which is for its own origin only
-        // (Cross-Origin-Resource-Policy).
+        // same. It withholds the response from the page, because Cross-Origin-Resource-Policy
+        // allows only pages of the API's own origin to read it.
         let blind = format!(
             "fetch('{origin}/auth/logout', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(() => false, () => true)"
         );

@@ -1,4 +1,4 @@
-//! The client address of a session: the address of the peer, or the one that trusted proxies
+//! The client address of a session: the address of the peer, or the address that trusted proxies
 //! forward.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
@@ -58,7 +58,8 @@ async fn client_is_the_first_untrusted_address_from_the_right() {
         ("203.0.113.7:4711", "203.0.113.7"),
         ("[2001:db8::7]:4711, 10.1.2.3:80", "2001:db8::7"),
         ("[2001:db8::7]", "2001:db8::7"),
-        // At a malformed entry, the last valid address counts.
+        // If an entry is malformed, the address to its right counts. If there is none, the peer
+        // counts.
         ("203.0.113.7, nonsense, 10.1.2.3", "10.1.2.3"),
         ("203.0.113.7, , 10.1.2.3", "10.1.2.3"),
         ("203.0.113.7 10.1.2.3", PEER),
@@ -88,9 +89,11 @@ async fn forwarded_header_follows_rfc_7239() {
         ("for=\"[2001:db8::7]:4711\", for=\"10.1.2.3:80\"", "2001:db8::7"),
         ("for=\"[2001:db8::7]\"", "2001:db8::7"),
         ("for=\"[::ffff:203.0.113.7]\"", "203.0.113.7"),
-        // An unterminated quotation from the client does not hide the entry that the proxy adds.
+        // A quoted string that the client does not terminate does not hide the entry that the proxy
+        // adds.
         ("for=\"198.51.100.1, for=203.0.113.7", "203.0.113.7"),
-        // At a hidden, missing or malformed entry, the last valid address counts.
+        // If an entry is hidden, missing or malformed, the address to its right counts. If there is
+        // none, the peer counts.
         ("for=203.0.113.7, for=unknown, for=10.1.2.3", "10.1.2.3"),
         ("for=203.0.113.7, for=_gateway", PEER),
         ("for=203.0.113.7, proto=https", PEER),

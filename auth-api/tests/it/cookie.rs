@@ -112,8 +112,8 @@ async fn logins_with_swapped_cookies_do_not_deadlock() {
     let (one, other) = (Wallet::generate(), Wallet::generate());
     let (mut of_one, mut of_other) = (api.cookie_login(&one).await, api.cookie_login(&other).await);
     for _ in 0..20 {
-        // Each login ends the other's session and, because of the limit, the session of its own
-        // account. Both rows are locked in the order of their ids.
+        // Each login ends the session that the other login uses and, because of the session limit,
+        // the existing session of its own account. Both rows are locked in the order of their ids.
         let (first, second) = tokio::join!(
             api.try_cookie_login(&one, Some(&of_other)),
             api.try_cookie_login(&other, Some(&of_one))
@@ -286,7 +286,7 @@ async fn token_and_cookie_together_are_rejected() {
     assert_eq!(api.send(request).await.status, 200);
     let among_others = format!("theme; {cookie}; a=b");
     assert_eq!(status(&api, &among_others).await, 200);
-    // One of two cookies with the same name was planted.
+    // If there are two cookies with the same name, an attacker may have planted one of them.
     assert_eq!(status(&api, &format!("{cookie}; {cookie}")).await, 401);
 }
 

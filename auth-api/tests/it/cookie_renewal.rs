@@ -20,8 +20,8 @@ async fn get(api: &AuthApi, cookie: &str) -> Answer {
     api.with_cookie("GET", "/auth/session", cookie).await
 }
 
-/// Simulates that two days have passed since the login or the last renewal, without pending
-/// requests.
+/// Simulates that two days have passed since the login or the last renewal, and that no requests
+/// are pending.
 async fn two_days_later(database: &Database) {
     database
         .execute(
@@ -209,8 +209,8 @@ async fn cross_site_request_does_not_slide_the_session() {
         two_days_later(&database).await;
         grace_is_over(&database).await;
     }
-    // Any request receives a cookie that was already renewed, because this does not slide the
-    // session.
+    // Any request receives a cookie that was already renewed, because sending that cookie does not
+    // extend the session.
     let new = ask(&current, &[]).await.unwrap();
     assert_eq!(ask(&current, &["cross-site"]).await, Some(new));
 }
@@ -335,7 +335,8 @@ async fn introspection_checks_a_cookie_without_sliding() {
     let token = |cookie: &str| cookie.split_once('=').unwrap().1.to_owned();
     let old = due(&database, &api).await;
     assert_eq!(api.introspect(&service, &token(&old)).await.body["active"], true);
-    // Otherwise no request of the browser would renew its cookie.
+    // Introspection has not extended the session. If it had, this request of the browser would not
+    // renew the cookie.
     let new = set_cookie(&get(&api, &old).await).unwrap();
     for cookie in [&old, &new, &old] {
         assert_eq!(api.introspect(&service, &token(cookie)).await.body["active"], true);

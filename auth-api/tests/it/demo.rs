@@ -29,8 +29,8 @@ async fn start(database: &Database, reuse_grace: &str) -> (AuthApi, String) {
     (AuthApi::start(database, &env).await, origin)
 }
 
-/// Opens the demo with a script that runs before its own, and waits until the demo has looked for
-/// the extension.
+/// Opens the demo with a script that runs before the scripts of the demo, and waits until the demo
+/// has looked for the extension.
 fn open<'b>(browser: &'b mut Browser, origin: &str, script: &str) -> Page<'b> {
     let mut page = browser.open_with(&format!("{origin}/demo"), SCREEN, script);
     page.wait_for("document.body?.dataset.ready === 'true'");

@@ -84,7 +84,7 @@ async fn logged_out_token_is_denied_by_redis_at_once() {
     assert!((stage.lookups("postgres").await - postgres).abs() < f64::EPSILON);
     let key = format!("{{p}}:deny:{}", stage.revoked.session_id);
     let ttl = stage.redis.command(&format!("TTL {key}"));
-    // ACCESS_TOKEN_TTL plus one minute.
+    // The entry expires after ACCESS_TOKEN_TTL plus one minute.
     let seconds: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
     assert!((900..=960).contains(&seconds), "{ttl}");
     assert!(stage.redis.command("EXISTS {p}:deny:complete").starts_with(":1"));

@@ -105,7 +105,7 @@ async fn api_guide_runs() {
     let database = Database::create().await;
     let (bind, public_url) = free_address();
     let service = Service::add().await;
-    // On a busy machine, a retry may follow its refresh later than usual.
+    // On a busy machine, a retry may follow the original refresh later than usual.
     let env = [
         ("BIND", bind.as_str()),
         ("PUBLIC_URL", &public_url),

@@ -13,7 +13,7 @@ fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).unwrap_or_else(|| panic!("no {name}: {answer:?}")).to_str().unwrap()
 }
 
-/// Returns the policies that counted a request, and what remains of each.
+/// Returns the policies that counted a request, each with the remaining quota.
 fn left(answer: &Answer) -> Vec<(&str, u64)> {
     let items = field(answer, "ratelimit").split(", ").map(|item| {
         let (name, rest) = item.split_once(";r=").unwrap();

@@ -1,5 +1,5 @@
-//! Tokens forged from `AUTH_SECRET` and a session id end no session. Tokens that were issued for
-//! the session do.
+//! Tokens that are forged from `AUTH_SECRET` and a session id do not end the session. Tokens that
+//! were issued for the session end it.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use base64::Engine as _;
@@ -37,7 +37,8 @@ fn session_token(session_id: &str) -> String {
     token("ses_", "session-reaper auth-api 2026-11 session token tag", &head, &[7; 32])
 }
 
-/// Builds a refresh token whose secret is 16 bytes and their proof under the family key.
+/// Builds a refresh token whose secret consists of 16 bytes and the proof of these bytes under the
+/// family key.
 fn proved(key: &[u8; 32], session_id: &str, generation: u32) -> String {
     let random = [9; 16];
     let proof = mac(
@@ -59,8 +60,8 @@ async fn key_of(database: &Database, session_id: &str) -> [u8; 32] {
     key.try_into().unwrap()
 }
 
-/// Creates a session and refreshes it three times, so long ago that each old token counts as reuse.
-/// Returns all its tokens, oldest first.
+/// Creates a session and refreshes it three times, so long ago that the use of any old token counts
+/// as reuse. Returns all its tokens, oldest first.
 async fn chain(api: &AuthApi, database: &Database) -> Vec<Tokens> {
     let mut chain = vec![api.login(&Wallet::generate()).await];
     for _ in 0..3 {
@@ -281,7 +282,8 @@ async fn family_without_a_key_follows_the_old_rule() {
         let service = Service::add().await;
         let api = AuthApi::start(&database, &[service.env()]).await;
         let first = api.login(&Wallet::generate()).await;
-        // Simulates a row that was inserted by an auth-api without the column.
+        // Simulates a row that was inserted by an earlier auth-api, which does not know the column
+        // `key`.
         database
             .execute(
                 "UPDATE token_families SET key = NULL, recorded_generation = NULL, last_ipv4 = NULL, last_ipv6 = NULL",
@@ -306,8 +308,8 @@ async fn family_without_a_key_follows_the_old_rule() {
     }
 }
 
-/// An auth-api without the column rotates a family that has a key, and creates a secret without a
-/// proof.
+/// An earlier auth-api, which does not know the column `key`, rotates a family that has a key. It
+/// creates a secret without a proof.
 #[tokio::test]
 async fn token_of_an_earlier_release_is_accepted_by_its_hash() {
     for end in End::ALL {

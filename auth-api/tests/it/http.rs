@@ -28,8 +28,8 @@ const OF_ALL: [(&str, &str); 3] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// Fails unless a response has the headers that all responses have, and of the optional ones
-/// exactly these.
+/// Fails unless a response has all common headers, and exactly those optional headers that `hsts`
+/// and `html` select.
 #[track_caller]
 fn is_safe(answer: &Answer, hsts: bool, html: bool) {
     let value = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());

@@ -353,7 +353,7 @@ async fn old_client_hash_is_computed_once_for_many_requests() {
     let token = api.login(&Wallet::generate()).await.access;
     // A request waits up to a second for its turn. If a slow machine has not computed the first
     // hash by then, the response is 503 and the request is repeated. The limit counts hashes: a few
-    // more would cause a 429.
+    // more hashes would cause a 429.
     let requests = (0..60).map(async |_| {
         loop {
             let answer = api.introspect(&service, &token).await;

@@ -228,7 +228,8 @@ async fn files_created_by_root_belong_to_the_directory_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let directory = TempDir::new().unwrap();
     let us = fs::metadata(directory.path()).unwrap().uid();
-    // Only root can change the owner of a directory. Files of other users belong to those users.
+    // Only root can change the owner of a directory. If another user runs the test, the files
+    // belong to that user.
     let owner = if us == 0 { 65_534 } else { us };
     chown(directory.path(), Some(owner), None).unwrap();
     let dir = directory.path().to_str().unwrap();

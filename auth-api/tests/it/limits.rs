@@ -170,7 +170,7 @@ async fn quota_recovers_and_its_keys_expire() {
     let key = "{p}:limit:challenge:ip:127.0.0.1";
     let number = |answer: String| answer.trim_start_matches(':').trim().parse::<i64>().unwrap();
     assert!((1..=3_600_000).contains(&number(redis.command(&format!("PTTL {key}")))));
-    // Half an hour passes, which is the share of one request.
+    // Half an hour passes. After this time, the limit allows one more request.
     let _ = redis.command(&format!("DECRBY {key} 1800000000"));
     assert_eq!(ask().await.status, 200);
     is_limited_by(&ask().await, "ip");
@@ -248,7 +248,8 @@ async fn networks_of_one_ipv6_customer_share_a_quota() {
     let other = challenge_from(&api, "2001:db8:7:100::1").await;
     assert_eq!(other.status, 200);
     assert_eq!(left(&other)[2].1, 64 - 5, "the /48 does not count what the /56 rejected");
-    // Simulates requests from 59 more networks of the /48, each of which uses its share of an hour.
+    // Simulates requests from 59 more networks of the /48. Each of these networks uses up its quota
+    // for an hour.
     let shares = 59 * 3_600_000_000_u64 / 64;
     let _ = redis.command(&format!("INCRBY {{p}}:limit:challenge:ip-48:2001:db8:7::/48 {shares}"));
     is_limited_by(&challenge_from(&api, "2001:db8:7:200::1").await, "ip-48");

@@ -176,8 +176,8 @@ async fn login_waiting_past_challenge_expiration_is_rejected() {
     let holder = client.transaction().await.unwrap();
     holder.execute("SELECT FROM accounts FOR UPDATE", &[]).await.unwrap();
     let signature = wallet.sign(&message);
-    // The check of the program passes. After the wait for the account row, the database rejects the
-    // challenge.
+    // auth-api's own check of the expiration passes. After the wait for the account row, the
+    // database rejects the challenge.
     let (answer, ()) = tokio::join!(api.submit(&message, &signature), async {
         let expires_at =
             message.lines().find_map(|line| line.strip_prefix("Expiration Time: ")).unwrap();

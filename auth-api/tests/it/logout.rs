@@ -28,7 +28,7 @@ async fn logout_accepts_a_refresh_token() {
         assert_eq!(api.post("/auth/logout", &body).await.status, 204);
     }
     api.session(&tokens.access).await.is_problem(401, "unauthenticated");
-    // A genuine token whose row was deleted.
+    // A genuine token whose session was deleted from the table.
     database.execute("DELETE FROM sessions").await;
     assert_eq!(api.post("/auth/logout", &body).await.status, 204);
 

@@ -1,4 +1,5 @@
-//! The tests of auth-api from the outside, as one program: a file for each subject.
+//! Tests of auth-api as a running program. They are compiled into one executable, with a file for
+//! each subject.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

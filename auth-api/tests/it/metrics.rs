@@ -29,7 +29,7 @@ async fn initial_scrape_passes_promtool_and_matches_the_docs() {
     assert_eq!(scraped(&scrape), documented("auth_api_"));
 }
 
-/// Sends requests for each success and each failure that an endpoint itself causes.
+/// Sends requests that cause each success, and each failure that an endpoint itself reports.
 async fn send_regular_requests(api: &AuthApi, service: &Service) {
     let wallet = Wallet::generate();
     let first = api.login(&wallet).await;

@@ -45,8 +45,8 @@ async fn refresh_from(api: &AuthApi, network: &str, refresh_token: &str) -> Answ
     refresh_with(api, network, None, refresh_token).await
 }
 
-/// Moves the last rotation back in time, but not the one before. A request that seems to arrive
-/// before the rotation does not count, and arrival times are accurate to a few milliseconds.
+/// Moves the last rotation back in time, but not the rotation before it. A request that seems to
+/// arrive before the rotation does not count, and arrival times are accurate to a few milliseconds.
 async fn rotated_earlier(database: &Database, by: &str) {
     database
         .execute(&format!("UPDATE token_families SET rotated_at = rotated_at - interval '{by}'"))
@@ -357,7 +357,7 @@ async fn client_that_changes_networks_keeps_its_session() {
     let first = login_from(&api, HOME).await;
     let second = rotate_and_retry(&api, &database, HOME, ELSEWHERE, &first).await;
     counted(&api, 1.0).await;
-    // The client rotates from there, and the new network is recorded.
+    // The client rotates from the other network, and that network is recorded.
     let third = rotate_and_retry(&api, &database, ELSEWHERE, ELSEWHERE, &second).await;
     counted(&api, 1.0).await;
     let _ = rotate_and_retry(&api, &database, ELSEWHERE, HOME, &third).await;
@@ -406,7 +406,8 @@ async fn client_may_alternate_between_ipv4_and_ipv6() {
     assert_eq!(revoked_reason(&database).await, None);
 }
 
-/// An auth-api without these columns does not update the networks of an earlier rotation.
+/// An earlier auth-api, which does not know these columns, rotates a token but does not record the
+/// networks of the rotation.
 #[tokio::test]
 async fn rotation_without_recorded_networks_is_not_compared() {
     let database = Database::create().await;

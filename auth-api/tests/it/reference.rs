@@ -14,7 +14,7 @@ fn every_variable_is_documented_as_in_the_help() {
     testkit::reference::is_documented(&Cli::command(), &["serve"], &file, "auth-api");
 }
 
-/// The settings without a default, and what is given for them here.
+/// The settings without a default, each with the value that this test sets.
 fn required(keys: &Path) -> [(&'static str, String); 5] {
     [
         ("DATABASE_URL", "postgres://auth_api@127.0.0.1/auth".to_owned()),
@@ -25,7 +25,7 @@ fn required(keys: &Path) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Settings whose default depends on others. The page describes it in words.
+/// Settings whose defaults depend on other settings. The page describes these defaults in words.
 const DERIVED: [&str; 5] =
     ["REDIS_PREFIX", "ISSUER", "AUDIENCE", "EXTEND_THRESHOLD", "MAX_CONNECTIONS_PER_NETWORK"];
 

@@ -62,8 +62,8 @@ async fn fifty_rotations_keep_one_row_and_give_distinct_tokens() {
 #[tokio::test]
 async fn rotation_is_a_hot_update() {
     let database = Database::create().await;
-    // With one connection, its backend reports the statistics: at most once a second, after a
-    // statement.
+    // With only one connection, a single backend collects all statistics. The backend reports them
+    // after a statement, at most once a second.
     let api = AuthApi::start(&database, &[("DATABASE_POOL_SIZE", "1")]).await;
     let mut current = api.login(&Wallet::generate()).await;
     let counts =
@@ -186,7 +186,7 @@ async fn forged_token_is_rejected_without_a_query() {
     let tokens = api.login(&Wallet::generate()).await;
     let before: String = database.one("SELECT f::text FROM token_families f").await;
     let mut bytes = URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap();
-    // auth-api itself queries the database at startup, and then after an hour.
+    // Apart from requests, auth-api queries the database only at startup and then after an hour.
     testkit::eventually("the denylist has been rebuilt", async || {
         api.metric("auth_api_denylist_synced_timestamp_seconds").await > 0.0
     })
@@ -265,7 +265,7 @@ async fn expiry_as_json(database: &Database) -> String {
             "SELECT rtrim(rtrim(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '0'), '.') FROM sessions",
         )
         .await;
-    // chrono prints three, six or no digits.
+    // chrono prints three, six or no fractional digits.
     let digits = text.rsplit_once('.').map_or(0, |(_, digits)| digits.len());
     let zeros = "0".repeat((3 - digits % 3) % 3);
     format!("{text}{zeros}Z")

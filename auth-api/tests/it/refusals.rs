@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use testkit::{Answer, AuthApi, Database, Wallet};
 
-/// Reasons for a rejection, and SQL that applies them to the session `$1`. Tokens and cookies have
-/// their hashes in different tables.
+/// Reasons for a rejection, and SQL that applies them to the session `$1`. The hashes of tokens and
+/// the hashes of cookies are in different tables.
 const REASONS: [(&str, &str); 5] = [
     ("unknown", "DELETE FROM sessions WHERE id = '$1'"),
     ("expired", "UPDATE sessions SET expires_at = now() - interval '1 hour' WHERE id = '$1'"),
@@ -56,8 +56,8 @@ async fn rejected_refresh_waits_for_no_lock() {
 /// The minimum response delay for rejections of credentials that `auth-api` issued.
 const MINIMUM_DELAY: Duration = Duration::from_millis(3);
 
-/// Returns the shortest of several response times, where all responses are 401. A busy machine does
-/// not delay all of them.
+/// Returns the shortest of several response times, because a busy machine does not delay all
+/// responses. All responses must be 401.
 async fn quickest(mut ask: impl AsyncFnMut() -> Answer) -> Duration {
     let mut quickest = Duration::MAX;
     for _ in 0..20 {

@@ -258,12 +258,12 @@ async fn client_changes_take_effect_on_reload() {
     assert_eq!(ask("orders", &again).await, 401, "the file was deleted");
 }
 
-/// 32 clients refresh continuously and use each token at the other of two replicas, while the
-/// signing key and the secret are rotated.
+/// 32 clients refresh continuously while the signing key and the secret are rotated. There are two
+/// replicas. Each token is used at the replica that did not issue it.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotation_under_load_rejects_no_request() {
-    // An operator must send both SIGHUPs within the delay. On a slow machine, the test repeats with
-    // a longer delay, because nothing is guaranteed otherwise.
+    // Nothing is guaranteed unless both replicas receive SIGHUP within the delay. If a slow machine
+    // exceeds the delay, the test repeats with a longer delay.
     for delay in [Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(8)] {
         if let Some(refused) = rotate_under_load(delay).await {
             assert_eq!(refused, Vec::<String>::new());

@@ -219,8 +219,8 @@ const SHORT: [(&str, &str); 3] = [
     ("REFRESH_REUSE_GRACE", "40s"),
 ];
 
-/// Sends three refreshes within 60 seconds that are answered 503, although the first of them
-/// rotated, and a fourth one to another process with a working database.
+/// Sends three refreshes within 60 seconds. All three responses are 503, although the first refresh
+/// rotated the token. Then sends a fourth refresh to another process, whose database works.
 async fn three_failed_refreshes(
     refresh: impl AsyncFn(&AuthApi, &str) -> Answer,
 ) -> (Database, AuthApi, Tokens, Answer) {
@@ -283,8 +283,8 @@ async fn session_survives_a_delayed_database_response() {
         database.one::<i64>("SELECT generation FROM token_families").await == 2
     })
     .await;
-    // The shortest delay of a response with the default timeouts. The grace period is always
-    // longer.
+    // Simulates how long the client would wait for the response with the default timeouts. The
+    // grace period is always longer.
     database.age_rotations("12 seconds").await;
     // Another process answers the retry.
     let other = AuthApi::start(&database, &[("REFRESH_REUSE_GRACE", "5m")]).await;
@@ -298,7 +298,8 @@ async fn session_survives_a_paused_synchronous_standby() {
     let server = Server::start(&[("synchronous_commit", "local")]).await;
     let database = server.database().await;
     let replica = server.replica().await;
-    // Only for this database, because it is dropped from another one after the standby is gone.
+    // Applies the setting only to this database. The database is dropped through a connection to
+    // another database, after the standby has stopped.
     let waits =
         format!("ALTER DATABASE {} SET synchronous_commit = 'remote_apply'", database.name());
     database.execute(&waits).await;

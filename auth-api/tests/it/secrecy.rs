@@ -25,12 +25,12 @@ async fn stored(database: &Database, seen: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// Returns bytes in the notations of logs of Rust programs and of PostgreSQL, without spaces.
+/// Returns the bytes in every notation that a Rust program or PostgreSQL may log, without spaces.
 fn notations(bytes: &[u8]) -> Vec<String> {
     let each = |show: fn(u8) -> String, between: &str| {
         bytes.iter().map(|byte| show(*byte)).collect::<Vec<_>>().join(between)
     };
-    // In base64, three bytes are four letters, from any multiple of three bytes on.
+    // In base64, each group of three bytes becomes four characters.
     let base64 = bytes.get(..9).unwrap_or(bytes);
     let mut escaped = String::new();
     for byte in bytes {
@@ -42,13 +42,13 @@ fn notations(bytes: &[u8]) -> Vec<String> {
         }
     }
     let plain = [
-        // Debug of a slice or a vector, in decimal and in hex.
+        // The `Debug` format of a slice or a vector, in decimal and in hex.
         each(|byte| byte.to_string(), ","),
         each(|byte| format!("{byte:x}"), ","),
         each(|byte| format!("{byte:X}"), ","),
         each(|byte| format!("{byte:02x}"), ","),
         each(|byte| format!("0x{byte:02x}"), ","),
-        // bytea_output = hex and escape, and the output of hex dumps.
+        // The formats of `bytea_output` (`hex` and `escape`), and the format of hex dumps.
         hex::encode(bytes),
         hex::encode_upper(bytes),
         each(|byte| format!("{byte:02x}"), ":"),
@@ -59,7 +59,8 @@ fn notations(bytes: &[u8]) -> Vec<String> {
         STANDARD.encode(base64),
         URL_SAFE_NO_PAD.encode(base64),
     ];
-    // Each notation also as part of a JSON string, and of a JSON string that is quoted again.
+    // Each notation can also be part of a JSON string, or of a JSON string inside another JSON
+    // string.
     let quoted = |text: &String| serde_json::to_string(text).unwrap().trim_matches('"').to_owned();
     let json: Vec<_> = plain.iter().map(quoted).collect();
     let debug: Vec<_> = json.iter().map(quoted).collect();
@@ -70,7 +71,8 @@ fn notations(bytes: &[u8]) -> Vec<String> {
 #[tokio::test]
 async fn logs_and_metrics_contain_no_secrets() {
     let database = Database::create().await;
-    // Each of these directives would show statements, if only directives suppressed them.
+    // If auth-api suppressed statements only with log directives, each of these directives would
+    // make them appear in the log.
     let everything = "trace,tokio_postgres=trace,tokio_postgres::query=trace,[request]=trace";
     let mut api = AuthApi::start(&database, &[("RUST_LOG", everything)]).await;
     let mut values = BTreeSet::new();
@@ -149,7 +151,8 @@ async fn used_token_and_row_do_not_open_the_sealed_successor() {
     let sealed: Vec<u8> = database.one("SELECT sealed_successor FROM token_families").await;
     let (token, successor) =
         [&first, &next].map(|tokens| URL_SAFE_NO_PAD.decode(&tokens.refresh[3..]).unwrap()).into();
-    // A thief of both might derive a key from the secret of the token, as earlier versions did.
+    // A thief who has both the token and the row might derive a key from the secret of the token,
+    // as earlier versions of auth-api did.
     let key =
         blake3::derive_key("session-reaper auth-api 2026-11 sealed successor", &token[20..52]);
     let (nonce, msg) = sealed.split_at(24);
@@ -157,7 +160,7 @@ async fn used_token_and_row_do_not_open_the_sealed_successor() {
     let opened =
         XChaCha20Poly1305::new(&key.into()).decrypt(&XNonce::try_from(nonce).unwrap(), payload);
     assert!(opened.is_err(), "the token and the row open the successor");
-    // With AUTH_SECRET, they open it.
+    // With AUTH_SECRET, the token and the row open the successor.
     assert_eq!(api.refresh(&first.refresh).await.tokens().refresh, next.refresh);
 }
 

@@ -17,8 +17,8 @@ async fn check_limit(limit: &str) {
     });
     let tokens = futures_util::future::join_all(logins).await;
     assert_eq!(database.one::<i64>(LIVE).await, limit.parse::<i64>().unwrap());
-    // The database clock sets created_at under the lock of the account, so it has the order of the
-    // commits.
+    // The database clock sets `created_at` while the account is locked, so the order of these times
+    // is the order of the commits.
     let last: String =
         database.one("SELECT id::text FROM sessions ORDER BY created_at DESC LIMIT 1").await;
     let last = tokens.iter().find(|tokens| tokens.session_id == last).unwrap();

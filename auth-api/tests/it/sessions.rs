@@ -210,7 +210,8 @@ async fn logins_concurrent_with_ending_all_are_serialized() {
         for tokens in &logins {
             alive += u64::from(api.session(&tokens.access).await.status == 200);
         }
-        // In any order, the number in the response is the number of tokens that no longer work.
+        // Whatever the order of the requests, the number in the response is the number of tokens
+        // that no longer work.
         assert_eq!(ended.body["revoked"].as_u64().unwrap(), 9 - alive, "{ended:?}");
         let live = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
         assert_eq!(database.one::<i64>(live).await.unsigned_abs(), alive);

@@ -1,4 +1,4 @@
-//! Access control: the operator token, and the routes that exist only with one.
+//! Access control: the operator token, and the routes that exist only if a token is configured.
 
 use serde_json::json;
 use testkit::{Answer, AuthApi, Database, Wallet};

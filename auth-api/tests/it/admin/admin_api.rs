@@ -11,7 +11,7 @@ pub const TOKEN: &str = "operators-token-of-a-test-0123456789";
 pub struct AdminApi {
     pub database: Database,
     pub api: AuthApi,
-    /// Contains the file `token`.
+    /// The directory that contains the file `token`.
     pub directory: tempfile::TempDir,
 }
 

@@ -48,7 +48,8 @@ async fn pages_contain_each_session_once() {
         let Some(next) = page["next"].as_str() else { break };
         assert_eq!(Some(next), seen.last().map(String::as_str));
         after = format!("&after={next}");
-        // Revokes the last session of this page and one of a later page, and creates new ones.
+        // Revokes the last session of this page and one session of a later page, and creates new
+        // sessions.
         let at = filled.iter().position(|id| id == next).unwrap();
         for id in [at, at + 50].iter().filter_map(|at| filled.get(*at)) {
             admin

@@ -1,4 +1,5 @@
-//! Revocation by operators: one session, all sessions of an account, or all that match a filter.
+//! Revocation by operators: one session, all sessions of an account, or all sessions that match a
+//! filter.
 
 use serde_json::json;
 use testkit::{AuthApi, Wallet};
@@ -129,8 +130,8 @@ async fn matching_sessions_are_revoked_except_in_a_dry_run() {
 async fn revocation_covers_many_chunks_and_key_ranges() {
     let admin = AdminApi::start().await;
     admin.fill(1).await;
-    // More than two key ranges. Every tenth row has a different address, and some rows are expired
-    // or revoked.
+    // The rows span more than two key ranges. Every tenth row has a different address, and some
+    // rows are expired or revoked.
     admin.database
         .execute(
             "INSERT INTO sessions (id, account_id, ip, expires_at, absolute_expires_at, revoked_at)

@@ -95,7 +95,7 @@ async fn one_network_cannot_hold_all_connections() {
             client(honest).get(format!("{}/.well-known/jwks.json", api.url)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
-    // The attacker opens closed connections again.
+    // The attacker reopens connections that the server has closed.
     for socket in &mut attacker {
         if try_ask(socket).await.is_err() {
             *socket = connect(&api, "127.0.0.2").await;
@@ -144,7 +144,8 @@ async fn full_port_closes_the_longest_idle_connection() {
     for _ in 0..19 {
         sockets.push(answered(&api, "127.0.0.1").await);
     }
-    // The first one is used again, so the second one has been idle for longest.
+    // The first connection is used again, so the second connection has been idle for the longest
+    // time.
     ask(&mut sockets[0]).await;
     is_number(closed(&api, "port_full").await, 0.0);
     let mut next = answered(&api, "127.0.0.1").await;

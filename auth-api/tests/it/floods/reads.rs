@@ -157,7 +157,8 @@ async fn unauthenticated_introspection_is_limited_by_network() {
         assert!(answer.headers.contains_key("retry-after"));
     }
     is_number(counted_in_redis(&api).await, before);
-    // An authenticated client is not limited by its network, whatever the token.
+    // The quota of the network does not apply to an authenticated client, whatever token the client
+    // sends.
     for token in [&tokens.access, &forged(&tokens.access)].into_iter().cycle().take(20) {
         let answer = api.introspect(&service, token).await;
         assert_eq!(

@@ -15,7 +15,8 @@ use crate::hostile::table::{Table, UNAUTHENTICATED, start};
 /// Name, token, reason for the rejection.
 type Case = (String, String, &'static str);
 
-/// The only reason that does not apply to logout, which succeeds for a session that does not exist.
+/// The only reason for which logout does not reject a token: logout succeeds even if the session
+/// does not exist.
 const NO_SESSION: &str = "the session does not exist";
 
 fn case(name: &str, token: String, why: &'static str) -> Case {
@@ -269,7 +270,7 @@ async fn invalid_access_tokens_are_rejected() {
         }
     }
     table.end();
-    // A token that the test signs without such changes is accepted, so the changes caused the
+    // A token that the test signs without changes is accepted, so the changes caused the
     // rejections.
     let by_hand =
         ours.claims(&json!({ "exp": now.timestamp() + 300, "jti": "by hand" })).signed(&key);

@@ -146,8 +146,8 @@ fn bad_keys() -> Vec<Case> {
         );
         cases.push((format!("the weak key {small}"), key, WEAK));
     }
-    // y from p = 2^255 - 19 on, with either sign. Each of these points that is on the curve has a
-    // canonical encoding.
+    // Values of y from p = 2^255 - 19 on, with either sign. Each such point that is on the curve
+    // also has a canonical encoding.
     for above in 0..19 {
         for sign in [0x7f, 0xff] {
             let mut key = [0xff; 32];

@@ -19,8 +19,8 @@ fn bytes_of(signature: &str) -> [u8; 64] {
     STANDARD.decode(signature).unwrap().try_into().unwrap()
 }
 
-/// Requests challenges until the signature contains both characters that differ between the
-/// alphabets of base64.
+/// Requests challenges until the signature contains both characters that differ between the two
+/// base64 alphabets.
 async fn distinctive_challenge(api: &AuthApi, wallet: &Wallet) -> String {
     loop {
         let message = api.challenge(wallet).await;
@@ -170,8 +170,8 @@ fn altered(message: &str, good: &str) -> Vec<Case> {
     ]
 }
 
-/// Returns the wallet's own signatures of other data than
-/// SHA-256("Stellar Signed Message:\n" ‖ message).
+/// Returns the wallet's own signatures of data other than SHA-256("Stellar Signed Message:
+/// " ‖ message).
 fn of_other_preimages(wallet: &Wallet, message: &str) -> Vec<Case> {
     const PREFIX: &str = "the prefix separates messages from other signed data";
     let sha = |parts: &[&[u8]]| -> Vec<u8> {

@@ -1,4 +1,4 @@
-"""Whether a contract is OpenAPI as its version has it, and each of its examples what its schema says."""
+"""Checks that a specification is valid OpenAPI, and that each example conforms to its schema."""
 
 import json
 import sys
@@ -8,12 +8,13 @@ from openapi_spec_validator import validate
 
 
 def examples_in(node, where):
-    """Pairs of a schema and an example of it, wherever they stand together."""
+    """Yields each example with its location and its schema."""
     if isinstance(node, list):
         for at, item in enumerate(node):
             yield from examples_in(item, f"{where}/{at}")
     elif isinstance(node, dict):
-        # A schema has a list of examples, a media type has them by name beside its schema.
+        # The examples of a schema are a list. The examples of a media type are an object with
+        # names.
         schema, examples = node.get("schema", node), node.get("examples", [])
         values = [example["value"] for example in examples.values()] if isinstance(examples, dict) else examples
         for value in values + ([node["example"]] if "example" in node else []):

@@ -1,4 +1,5 @@
-"""What schemathesis cannot know by itself: what is an address, how a wallet logs in, and what the contract cannot say."""
+"""Tells schemathesis what an address is, how a wallet logs in, and which rules the specification
+cannot express."""
 
 import base64
 import binascii
@@ -11,19 +12,21 @@ import requests
 import schemathesis
 from hypothesis import strategies
 
-# Who asks (`token`, `cookie`, `operator` or `none`), where the API is, the `id:secret` of another service, the operators' token.
+# The kind of credential (`token`, `cookie`, `operator` or `none`), the URL of the API, the
+# `id:secret` of another service, and the operator token.
 WHO, API = os.environ["CREDENTIALS"], os.environ["API_URL"]
 CLIENT, OPERATOR = os.environ["CLIENT"], os.environ["ADMIN_TOKEN"]
 TIMEOUT = 30
 
-# These end the session: each gets one of its own. A login for a cookie takes the place of the one that is shown.
+# Operations that end a session. Each call uses a new session. A login with cookie transport ends
+# the session of the cookie that is sent.
 ENDING = {"login", "logout", "end_session", "end_sessions", "admin_end_session", "admin_end_account_sessions"}
 FOR_SERVICES = {"introspect", "revoke"}
 FILTERS = {"account", "ip", "transport", "older_than", "younger_than", "created_before"}
 
 
 def address_of(key):
-    """A public key as a strkey (SEP-23): a version byte, the key, and a CRC of both."""
+    """Returns a public key as a strkey (SEP-23): a version byte, the key, and a CRC of both."""
     payload = bytes([6 << 3]) + bytes(key.verify_key)
     return base64.b32encode(payload + struct.pack("<H", binascii.crc_hqx(payload, 0))).decode()
 
@@ -41,7 +44,8 @@ def log_in(transport="token"):
     key = nacl.signing.SigningKey.generate()
     answer = requests.post(API + "/auth/login", json=signed_challenge(key) | {"transport": transport}, timeout=TIMEOUT)
     answer.raise_for_status()
-    # Not `answer.cookies`: a cookie that is Secure is not for this plain HTTP.
+    # Read the header instead of `answer.cookies`, because the cookie is Secure and the connection is
+    # plain HTTP.
     cookie = answer.headers.get("Set-Cookie", "").split(";")[0]
     return answer.json() | {"cookie": cookie, "wallet": address_of(key)}
 
@@ -55,7 +59,7 @@ schemathesis.openapi.format("duration-in-words", strategies.sampled_from(["0s", 
 
 
 def is_right(case):
-    """Whether a request is made to be right by the contract, and not to break it."""
+    """Returns whether the request is meant to conform to the specification, not to violate it."""
     return case.meta is not None and case.meta.generation.mode.value == "positive"
 
 
@@ -70,7 +74,7 @@ if WHO != "none":
         kept = None
 
         def get(self, case, context):
-            """A session: one for what reads, and one each for what ends it."""
+            """Returns a new session if the operation ends it, and a shared session otherwise."""
             transport = "cookie" if WHO == "cookie" else "token"
             if operation_of(case) in ENDING:
                 return log_in(transport)
@@ -89,7 +93,7 @@ if WHO != "none":
                 name, value = session["cookie"].split("=")
                 case.cookies[name] = value
                 case.headers["Origin"] = os.environ["ORIGIN"]
-            # Every other id is that of a session, or of an account, that is there.
+            # Half of the ids are replaced with the id of an existing session or account.
             there = {"id": session["session_id"], "account": session["wallet"]}
             for name, value in case.path_parameters.items():
                 if is_right(case) and ord(value[-1]) % 2 == 0:
@@ -98,13 +102,14 @@ if WHO != "none":
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    # The contract names two credentials, one or the other: that both at once are refused it cannot say, and cookie.rs does.
+    # The specification allows either of two credentials. It cannot express that both together are
+    # rejected. cookie.rs tests this.
     if "Authorization" in case.headers:
         case.cookies.pop("__Host-session", None)
     if not is_right(case):
         return
     operation = operation_of(case)
-    # Which filters go together the contract cannot say either; tests/admin/ does.
+    # The specification cannot express which filters may be combined. tests/it/admin/ tests this.
     if operation == "admin_list_sessions" and case.query.get("order") == "activity":
         case.query.pop("after", None)
         case.query["limit"] = min(200, int(case.query.get("limit", 200)))
@@ -112,12 +117,13 @@ def before_call(context, case, kwargs):
         return
     if operation == "admin_revoke":
         case.body["all"] = all(case.body.get(name) is None for name in FILTERS)
-    # Every other body that is right by its schema becomes one that is right in truth.
+    # Half of the bodies that conform to the schema are replaced with bodies that contain valid
+    # credentials.
     elif operation == "login" and len(case.body["message"]) % 2 == 0:
         case.body |= signed_challenge()
     elif operation in ("refresh", "logout") and len(case.body["refresh_token"]) % 2 == 0:
         case.body = {"refresh_token": log_in()["refresh_token"]}
-        # Beside another credential it would have to be one of the same session.
+        # With another credential, the refresh token would have to belong to the same session.
         case.headers.pop("Authorization", None)
         case.cookies.clear()
     elif operation in FOR_SERVICES and len(case.body["token"]) % 2 == 0:
