@@ -1,4 +1,4 @@
-//! A service that accepts the tokens of auth-api. `GET /public` requires no token, `GET /me`
+//! A service that accepts access tokens from auth-api. `GET /public` requires no token, `GET /me`
 //! requires a valid access token, and `DELETE /danger` also checks that the session of the token
 //! has not been revoked.
 //!
@@ -6,9 +6,10 @@
 //! AUTH_URL=https://auth.example.com BIND=127.0.0.1:8000 cargo run --example resource-server --features actix,redis
 //! ```
 //!
-//! Set `ISSUER` and `AUDIENCE` if those of auth-api differ from its `PUBLIC_URL`. `/danger`
-//! requires `CLIENT_ID` and `CLIENT_SECRET` (created by `auth-api clients add`). With `REDIS_URL`
-//! and `REDIS_PREFIX`, it checks auth-api's denylist before it sends a request to auth-api.
+//! Set `ISSUER` and `AUDIENCE` to the same values as in auth-api, unless auth-api uses its
+//! `PUBLIC_URL` for both. `/danger` requires `CLIENT_ID` and `CLIENT_SECRET` (created by `auth-api
+//! clients add`). If `REDIS_URL` and `REDIS_PREFIX` are set, `/danger` checks auth-api's denylist
+//! in Redis before it sends a request to auth-api.
 
 use std::env;
 

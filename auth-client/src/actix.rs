@@ -10,15 +10,17 @@ use serde_json::json;
 
 use crate::{AccessToken, AuthClient, Error};
 
-/// The access token of a request whose session was not revoked
-/// ([`AuthClient::require_session`]). A handler with this argument runs only for such requests.
+/// A valid access token whose session was not revoked ([`AuthClient::require_session`]). A handler
+/// with this argument runs only for requests with such a token.
 ///
-/// Like [`AccessToken`], it requires `app_data(web::Data::new(client))`. Rejected requests get:
+/// Like [`AccessToken`], this extractor requires `app_data(web::Data::new(client))`. Rejected
+/// requests receive these responses:
 ///
 /// - 401 with `WWW-Authenticate: Bearer` if there is no token;
-/// - 401 with `error="invalid_token"` in that header if the token is not accepted (RFC 6750 §3.1);
+/// - 401 with `error="invalid_token"` in `WWW-Authenticate` if the token is not accepted (RFC 6750
+///   §3.1);
 /// - 400 with `error="invalid_request"` if there are several Authorization headers;
-/// - 503 with `Retry-After` while it cannot be determined whether the token is valid.
+/// - 503 with `Retry-After` if it cannot be determined at the moment whether the token is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session(pub AccessToken);
 
@@ -53,8 +55,8 @@ impl FromRequest for Session {
 }
 
 /// Returns the client and the token. There must be exactly one Authorization header, with the
-/// scheme Bearer. Tokens elsewhere are ignored: RFC 6750 §2.2 and §2.3 are not implemented, because
-/// bodies and URLs may be logged.
+/// scheme Bearer. Tokens in bodies and URLs (RFC 6750 §2.2 and §2.3) are ignored, because bodies
+/// and URLs may be logged.
 fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
     let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
         Error::setting(
@@ -94,8 +96,8 @@ impl ResponseError for Error {
         }
     }
 
-    /// Returns a problem document (RFC 9457). It does not contain the reason, which would help an
-    /// attacker who tries tokens.
+    /// Returns a problem document (RFC 9457). The document does not contain the reason for the
+    /// rejection, because the reason would help an attacker who tries tokens.
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let (code, challenge) = match self {

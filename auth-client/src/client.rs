@@ -24,8 +24,8 @@ pub(crate) struct Inner {
 }
 
 impl AuthClient {
-    /// Starts building a client of the auth-api at this URL, such as `https://auth.example.com`.
-    /// Requests are sent only when they are needed.
+    /// Starts building a client for the auth-api at this URL, such as `https://auth.example.com`.
+    /// The client sends requests only when they are needed.
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }
@@ -37,8 +37,8 @@ impl AuthClient {
     /// Verifies an access token with the published keys. This takes about 0.1 ms. The first call
     /// also fetches the keys, and later calls use the cached keys.
     ///
-    /// A token whose session has been revoked is accepted until the token expires
-    /// (`ACCESS_TOKEN_TTL`, 15 minutes by default). Where this is too late, use
+    /// If the session of a token has been revoked, the token is still accepted until it expires
+    /// (`ACCESS_TOKEN_TTL`, 15 minutes by default). If that is too long, use
     /// [`require_session`](Self::require_session).
     pub async fn verify(&self, token: &str) -> Result<AccessToken, Error> {
         let key = self.0.keys.find(&Rules::key_id(token)?).await?;
@@ -47,8 +47,8 @@ impl AuthClient {
 
     /// Verifies an access token like [`verify`](Self::verify), and checks that the session of the
     /// token was not revoked. The [`SessionSource`] determines the state of the session. If there
-    /// is no source, or the source returns [`SessionState::Unknown`], auth-api introspects the
-    /// token. If the state cannot be determined, the token is not accepted.
+    /// is no source, or if the source returns [`SessionState::Unknown`], the client introspects the
+    /// token at auth-api. If this does not determine the state either, the token is not accepted.
     pub async fn require_session(&self, token: &str) -> Result<AccessToken, Error> {
         let verified = self.verify(token).await?;
         let state = match &self.0.sessions {
@@ -69,8 +69,8 @@ impl AuthClient {
         }
     }
 
-    /// Introspects a credential, whatever its [`TokenUse`](crate::TokenUse), and returns `None` if
-    /// it is not active (RFC 7662). Each call sends a request, so the result is current.
+    /// Introspects a credential of any [`TokenUse`](crate::TokenUse) (RFC 7662). Returns `None` if
+    /// the credential is not active. Each call sends a request, so the result is current.
     ///
     /// Before you accept the credential, check [`token_use`](Introspected::token_use), or use
     /// [`introspect_access`](Self::introspect_access) instead.
@@ -78,7 +78,8 @@ impl AuthClient {
         self.0.introspection.introspect(token).await
     }
 
-    /// Introspects an access token for this audience. Any other active credential is rejected.
+    /// Introspects an access token that was issued for the audience of this client. Any other
+    /// active credential is rejected.
     pub async fn introspect_access(&self, token: &str) -> Result<Introspected, Error> {
         let introspected = self.introspect(token).await?.ok_or(Error::Inactive)?;
         if introspected.token_use != TokenUse::AccessToken {
@@ -87,9 +88,10 @@ impl AuthClient {
         self.for_this_service(introspected)
     }
 
-    /// Introspects an access token for this audience, or the value of a session cookie. Use this in
-    /// services that receive auth-api's cookie from browsers. Protect such requests against
-    /// cross-site request forgery, because browsers send cookies automatically.
+    /// Introspects an access token that was issued for the audience of this client, or the value of
+    /// a session cookie. Use this in services that receive auth-api's cookie from browsers. Protect
+    /// such requests against cross-site request forgery, because browsers send cookies
+    /// automatically.
     pub async fn introspect_access_or_cookie(&self, token: &str) -> Result<Introspected, Error> {
         let introspected = self.introspect(token).await?.ok_or(Error::Inactive)?;
         match introspected.token_use {
@@ -99,8 +101,8 @@ impl AuthClient {
         }
     }
 
-    /// Ends the session of a credential, whatever its [`TokenUse`](crate::TokenUse) (RFC 7009). An
-    /// unknown credential, or one whose session has already ended, is not an error.
+    /// Ends the session of a credential of any [`TokenUse`](crate::TokenUse) (RFC 7009). Does not
+    /// fail if the credential is unknown or its session has already ended.
     pub async fn revoke(&self, token: &str) -> Result<(), Error> {
         self.0.introspection.revoke(token).await
     }

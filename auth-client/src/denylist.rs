@@ -11,36 +11,39 @@ use crate::{Asking, Error, SessionSource, SessionState};
 /// Time limit of a lookup. It is far longer than a lookup takes (0.1 ms) and far shorter than a
 /// delay that a user notices. The value is the same as in auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
-/// If Redis hangs, one request waits for the timeout, and the others skip Redis for this long.
+/// After a lookup has failed or timed out, the next requests skip Redis for this long. If Redis
+/// hangs, not every request has to wait for the timeout.
 const REST: Duration = Duration::from_secs(1);
-/// A connection that is not established in this time will probably not be established at all.
+/// If a connection is not established within this time, it will probably not be established at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The revoked sessions in the denylist that auth-api keeps in Redis. A lookup takes about 0.1 ms,
-/// while introspection requires a request.
+/// A reader for the denylist of revoked sessions that auth-api keeps in Redis. A lookup takes about
+/// 0.1 ms. Introspection requires a request to auth-api instead.
 ///
-/// A session counts as not revoked only if the same command also read the marker with which
-/// auth-api declares its list complete. Otherwise, auth-api is queried, and if it is unavailable,
-/// the token is not accepted.
+/// auth-api writes a marker to Redis while its denylist is complete. A session counts as not
+/// revoked only if the session is not in the denylist and the same Redis command also found the
+/// marker. If neither the session nor the marker is found, auth-api is queried. If auth-api is
+/// unavailable, the token is not accepted.
 ///
 /// # Limitations
 ///
-/// auth-api trusts a connection to Redis only after it has written the list over that same
-/// connection. Other services cannot do so. In the following cases, unlike auth-api itself, a
+/// auth-api trusts the denylist only on a connection to Redis over which it has written the whole
+/// list itself. Other services cannot do this. In the following cases, unlike auth-api itself, a
 /// service that uses this denylist may accept a revoked session for some time:
 ///
-/// - **Redis is restored from an older dump, or fails over to a lagging replica**, and the marker
-///   is restored, too. The gap lasts until auth-api has rewritten the list. It does so a moment
-///   after it has detected the change. If no auth-api is running, the gap lasts until the marker
+/// - **Redis is restored from an older dump, or fails over to a lagging replica**, and the older
+///   data contains the marker. The gap lasts until auth-api has rewritten the list, which it does
+///   as soon as it detects the change. If no auth-api is running, the gap lasts until the marker
 ///   expires, after three times `DENYLIST_SYNC_INTERVAL` (90 seconds by default).
 /// - **auth-api cannot reach Redis**, but this service can. The gap lasts until the marker expires.
-/// - **`ACCESS_TOKEN_TTL` was decreased**: tokens that were issued before the change outlive the
-///   entries of their sessions in the denylist.
+/// - **`ACCESS_TOKEN_TTL` was decreased**: a token that was issued before the change may be valid
+///   for longer than its session is in the denylist.
 ///
 /// Introspection has none of these gaps and is therefore the default. Use this denylist where
-/// introspection is too expensive. (One more gap also exists in auth-api itself: if one process
-/// dies between committing a revocation and writing it to Redis, other processes notice the
-/// revocation at the next rebuild, within `DENYLIST_SYNC_INTERVAL`.)
+/// introspection is too expensive. (One more gap exists in auth-api itself, too: if a process of
+/// auth-api ends after it has committed a revocation but before it has written the revocation to
+/// Redis, other processes detect the revocation only at the next rebuild of the denylist, within
+/// `DENYLIST_SYNC_INTERVAL`.)
 pub struct Denylist {
     client: Client,
     prefix: String,
@@ -49,8 +52,8 @@ pub struct Denylist {
 }
 
 impl Denylist {
-    /// Creates a denylist. `url` is the URL of auth-api's Redis, `REDIS_URL`. A Redis user that may
-    /// run only `MGET`, and only on keys with this prefix, is sufficient. `prefix` is the
+    /// Creates a denylist. `url` is the URL of auth-api's Redis, `REDIS_URL`. The user in the URL
+    /// only needs permission to run `MGET` on keys that begin with the prefix. `prefix` is the
     /// `REDIS_PREFIX` that `auth-api config` prints, with or without the braces. The denylist
     /// connects to Redis on the first lookup.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
@@ -92,7 +95,7 @@ impl Denylist {
         if let Some(connection) = &*slot {
             return Ok(connection.clone());
         }
-        // Each lookup has its own time limit.
+        // Each lookup has its own time limit, so the connection does not need one.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);

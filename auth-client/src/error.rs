@@ -9,14 +9,15 @@ pub enum Error {
     /// The request has more than one `Authorization` header.
     #[error("more than one Authorization header: send one")]
     SeveralHeaders,
-    /// The token is too long, is not a JWT, has another type or algorithm, requires an extension,
-    /// or lacks a claim that tokens of auth-api have.
+    /// The value is not an access token of auth-api: it is too long, is not a JWT, has a different
+    /// type or algorithm, requires an extension, or lacks a claim.
     #[error("not an access token of auth-api: send the access_token of a login or refresh")]
     NotAnAccessToken,
     /// The key that signed the token is not published, or is no longer published.
     #[error("signed by a key that auth-api does not publish: refresh, or log in again")]
     UnknownKey,
-    /// The token was modified, or was never signed by auth-api.
+    /// The signature of the token is not valid: the token was modified, or auth-api did not sign
+    /// it.
     #[error("the signature does not belong to the token")]
     BadSignature,
     /// `iss` is not the configured issuer.
@@ -30,14 +31,14 @@ pub enum Error {
     /// The token has expired.
     #[error("expired: refresh the session")]
     Expired,
-    /// The time of issue is in the future.
+    /// The time of issue is in the future, by more than the leeway.
     #[error("issued in the future: one of the two clocks is wrong")]
     TooEarly,
-    /// auth-api reports that the token is not active or has another use, or the session of the
-    /// token was revoked.
+    /// The session of the token was revoked, or auth-api reports that the token is not active or is
+    /// not an access token.
     #[error("expired, revoked, or not a token of this use: log in again")]
     Inactive,
-    /// There are no keys, or the newest ones could not be fetched.
+    /// No keys have been fetched, or the current keys could not be fetched.
     #[error("the keys of auth-api are unavailable ({0}): check the connection to auth-api")]
     KeysUnavailable(String),
     /// Introspection or revocation failed.
@@ -67,9 +68,9 @@ impl Error {
         Self::Setting { setting, what: what.into() }
     }
 
-    /// Returns `true` if the request is at fault, so another credential may be accepted. In this
-    /// case, respond with 401 (RFC 6750 §3.1). Returns `false` if it is unknown whether the
-    /// credential is valid (respond with 503), or if this service is misconfigured.
+    /// Returns `true` if the request itself was rejected. A request with another credential may
+    /// then be accepted, so respond with 401 (RFC 6750 §3.1). Returns `false` if it is unknown
+    /// whether the credential is valid (respond with 503), or if this service is misconfigured.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-/// Sufficient for a set of 400 keys of 160 bytes each. An introspection response is smaller than 1
-/// KB.
+/// The maximum size of a response, in bytes. It is sufficient for 400 keys of 160 bytes each. An
+/// introspection response is smaller than 1 KB.
 const MAX_BODY: usize = 64 * 1024;
 
 /// An HTTP client for auth-api.
@@ -22,13 +22,14 @@ pub(crate) struct Http(Client);
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
-    /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero if the response must not be cached.
+    /// `max-age` in `Cache-Control` (RFC 9111 §5.2.2.1). Zero if the response must not be cached.
+    /// `None` if the response specifies neither.
     pub(crate) max_age: Option<Duration>,
 }
 
 impl Http {
-    /// Creates a client. `timeout` is the time limit of a request, from the start of connecting to
-    /// the last byte of the response. The error is the text of the reason.
+    /// Creates a client. `timeout` limits the time of a request, from the start of connecting to
+    /// the last byte of the response. If the client cannot be created, returns the reason as text.
     pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
         // A redirect could send credentials to another party, or make this service trust the keys
         // of that party.
@@ -52,7 +53,7 @@ impl Http {
         (id, secret): (&str, &SecretString),
     ) -> Result<Answer, String> {
         let form = Serializer::new(String::new()).append_pair(name, value).finish();
-        // Id and secret are form-encoded before they are joined.
+        // The id and the secret are form-encoded separately before they are joined.
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let request =
             self.0.post(url.clone()).basic_auth(encoded(id), Some(encoded(secret.expose_secret())));
@@ -91,7 +92,7 @@ fn max_age(response: &Response) -> Option<Duration> {
     })
 }
 
-/// Formats an error with its causes, which reqwest omits.
+/// Formats an error with its causes. reqwest omits the causes when it formats an error.
 fn reason(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -14,7 +14,7 @@ use crate::http::{Answer, Http};
 pub enum TokenUse {
     /// Grants access.
     AccessToken,
-    /// Can only be exchanged for new tokens at auth-api.
+    /// Can only be exchanged for new tokens, at auth-api.
     RefreshToken,
     /// The value of a session cookie, which gives a browser access.
     SessionToken,
@@ -33,7 +33,8 @@ pub struct Introspected {
     /// `sid`: id of the session.
     #[serde(rename = "sid")]
     pub session_id: Uuid,
-    /// `auth_time`: when the owner authenticated, in seconds since 1970 (RFC 9470 §6.2).
+    /// `auth_time`: when the owner authenticated, in seconds since 1970 (RFC 9470 §6.2). `None` if
+    /// the response does not contain it.
     #[serde(rename = "auth_time", default)]
     pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
@@ -41,10 +42,10 @@ pub struct Introspected {
     /// `exp`, in seconds since 1970.
     #[serde(rename = "exp")]
     pub expires_at: i64,
-    /// `iss`, if the credential has one.
+    /// `iss`, or `None` if the credential has no issuer.
     #[serde(default)]
     pub iss: Option<String>,
-    /// `aud`, if the credential has one.
+    /// `aud`, or `None` if the credential has no audience.
     #[serde(default)]
     pub aud: Option<String>,
 }
@@ -54,7 +55,7 @@ struct Activity {
     active: bool,
 }
 
-/// Requests that need client credentials.
+/// The requests for introspection and revocation, which require client credentials.
 pub(crate) struct Introspection {
     pub(crate) http: Http,
     pub(crate) introspect_url: Url,
@@ -63,7 +64,7 @@ pub(crate) struct Introspection {
 }
 
 impl Introspection {
-    /// Introspects a credential. Returns `None` if the credential is not active, whatever the
+    /// Introspects a credential. Returns `None` if the credential is not active, for whatever
     /// reason.
     pub(crate) async fn introspect(&self, token: &str) -> Result<Option<Introspected>, Error> {
         let answer = self.post(&self.introspect_url, token).await?;

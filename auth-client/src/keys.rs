@@ -17,28 +17,30 @@ use crate::Error;
 use crate::http::{Answer, Http};
 
 /// Minimum interval between requests for keys. One request every ten seconds is a negligible load
-/// for auth-api, whatever tokens are received. A key is published minutes before it signs
-/// (`SIGNING_KEY_DELAY`), so no request has to wait for this interval.
+/// for auth-api, whatever tokens this service receives. A key is published minutes before auth-api
+/// signs tokens with it (`SIGNING_KEY_DELAY`), so no genuine token is rejected because of this
+/// interval.
 pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
-/// Tokens are valid for at most half an hour. If auth-api is unavailable for longer, there are no
-/// tokens left to verify, and after a day, no key needs to be kept.
+/// How long a set of keys is used if no newer set can be fetched. A token is valid for at most half
+/// an hour. If auth-api has been unavailable for a day, no valid token exists any more, and no key
+/// is needed.
 pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 
-/// auth-api publishes the keys whose tokens may still be valid: two or three. If a set is larger
-/// than this limit, only the newest keys are kept, because these keys sign now or will sign. If the
-/// whole set were rejected, all tokens would be rejected.
+/// auth-api publishes the keys whose tokens may still be valid: usually two or three keys. If a set
+/// has more keys than this limit, only the newest keys are kept, because auth-api signs with one of
+/// these keys now or later. If the whole set were rejected instead, all tokens would be rejected.
 const MAX_KEYS: usize = 64;
 
-/// Limits for how long a set is fresh, whatever its response specifies, and the default. The
-/// maximum is short enough to remove retired keys, and the minimum is long enough that most
-/// requests need no new set. The default applies if the response specifies no time. It is equal to
-/// the time that auth-api specifies.
+/// How long a set is fresh: the minimum and the maximum, whatever the response specifies, and the
+/// default, which applies if the response specifies no time. The maximum is short enough that
+/// retired keys are soon removed. The minimum is long enough that most requests need no new set.
+/// The default is equal to the time that auth-api specifies.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);
 
-/// Minimum time between a failed request and the next one. It is short, because no token is
-/// accepted without keys.
+/// Minimum time between a failed request for keys and the next request. This time is short, because
+/// no token is accepted while there are no keys.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// A set of keys that was fetched.
@@ -48,7 +50,7 @@ struct KeySet {
     fresh_for: Duration,
 }
 
-/// The members of a JWK that are used (RFC 7517 §4, RFC 8037 §2).
+/// The members of a JWK that this crate uses (RFC 7517 §4, RFC 8037 §2).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -150,10 +152,11 @@ impl KeyRing {
 
     /// Returns the key with this id.
     ///
-    /// The caller waits only if there is no set, if the set does not contain this id, or if the set
-    /// has not been used for so long that it may be hours old and contain a key that has been
-    /// retired since. Otherwise, the old set is used while a new one is being fetched, and as long
-    /// as fetching fails.
+    /// The caller waits for a new set only in three cases: there is no set; the set does not
+    /// contain this id; or the set is older than twice the time for which it is fresh. (A set
+    /// becomes this old if it has not been used for a while. It may then contain a key that has
+    /// been retired since.) Otherwise, the old set is used while a new set is being fetched. The
+    /// old set is also used as long as fetching fails.
     pub(crate) async fn find(&self, kid: &str) -> Result<DecodingKey, Error> {
         let known =
             self.0.known.load_full().filter(|set| set.fetched_at.elapsed() < self.0.max_stale);
@@ -174,21 +177,22 @@ impl KeyRing {
         }
     }
 
-    /// Returns a set that is as new as the minimum time between requests allows.
+    /// Returns the newest set. Fetches a new set unless a fetch was attempted recently.
     async fn refreshed(&self) -> Result<Arc<KeySet>, Error> {
         let last = Arc::clone(&self.0.last).lock_owned().await;
         if let Some(attempt) = self.0.recent(last.as_ref()) {
             return self.0.outcome(attempt);
         }
-        // Fetch in a task, because the caller may be dropped while others wait for the result.
+        // Fetch in a separate task, because this caller may be dropped while other callers wait for
+        // the result.
         let fetching = tokio::spawn(fetch(Arc::clone(&self.0), last));
         fetching
             .await
             .unwrap_or_else(|_| Err(Error::KeysUnavailable("the request was aborted".to_owned())))
     }
 
-    /// Fetches a new set without waiting for it, unless a fetch is in progress or was attempted
-    /// recently.
+    /// Starts to fetch a new set and returns immediately. Does nothing if a fetch is in progress or
+    /// was attempted recently.
     fn refresh_in_background(&self) {
         if let Ok(last) = Arc::clone(&self.0.last).try_lock_owned()
             && self.0.recent(last.as_ref()).is_none()

@@ -2,13 +2,14 @@
 //!
 //! # How it works
 //!
-//! Read [`AuthClient`] first. A token passes through `token` (checks size, type and algorithm,
-//! which requires no key) `→ keys` (finds the published key that the token names) `→ token`
-//! (verifies signature, issuer, audience and times). If its session must be checked, a
-//! [`SessionSource`] (`Denylist`, with the feature `redis`) or introspection follows.
+//! Read [`AuthClient`] first. A token is verified in three steps. First, `token` checks its size,
+//! type and algorithm, which requires no key. Then, `keys` finds the published key that the token
+//! names. Finally, `token` verifies the signature, the issuer, the audience and the times. If the
+//! session must be checked, a [`SessionSource`] (`Denylist`, with the feature `redis`) or
+//! introspection then determines its state.
 //!
-//! - `keys`: the JWK set, which is fetched, cached and refreshed; `http`: requests that are limited
-//!   in time and size.
+//! - `keys`: the set of public keys, which is fetched, cached and refreshed. - `http`: requests
+//!   that are limited in time and size.
 //! - `introspection`: a client for RFC 7662 and RFC 7009.
 //! - `actix` (a feature): the extractors `AccessToken` and `Session`, and their responses to
 //!   rejected requests.

@@ -2,11 +2,11 @@ use std::pin::Pin;
 
 use uuid::Uuid;
 
-/// A source of revoked sessions that is faster than auth-api itself: the `Denylist` of the feature
-/// `redis`, or your own implementation.
+/// A source that determines whether a session was revoked, and that is faster than a request to
+/// auth-api: `Denylist` (with the feature `redis`), or your own implementation.
 pub trait SessionSource: Send + Sync {
-    /// Returns the state of a session. The request waits for the result, so the method must return
-    /// the result within a limited time. If the state is not known, return
+    /// Returns the state of a session. The request that is being checked waits for the result, so
+    /// the implementation must limit the time that it takes. If the state is not known, return
     /// [`SessionState::Unknown`].
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }

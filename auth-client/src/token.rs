@@ -18,11 +18,12 @@ const MAX_LENGTH: usize = 4096;
 pub struct AccessToken {
     /// `sub`: id of the account, which is the same for all sessions of a wallet.
     pub account_id: Uuid,
-    /// `sid`: id of the session. The token does not show whether the session has been revoked
-    /// since.
+    /// `sid`: id of the session. The token does not show whether the session has been revoked since
+    /// the token was issued.
     pub session_id: Uuid,
-    /// `auth_time`: when the owner authenticated, in seconds since 1970, for requests that require
-    /// a recent login (RFC 9470). `None` in tokens of releases of auth-api that did not set it.
+    /// `auth_time`: when the owner authenticated, in seconds since 1970. Use it for requests that
+    /// require a recent login (RFC 9470). `None` if the token was issued by an old release of
+    /// auth-api, which did not set this claim.
     pub authenticated_at: Option<i64>,
     /// `wallet`: the address that logged in, `G…`.
     pub wallet: String,
@@ -36,8 +37,8 @@ pub struct AccessToken {
     pub expires_at: i64,
 }
 
-/// The claims in a token. `iss` and `aud` are omitted, because they are only compared with the
-/// expected values.
+/// The claims that are read from a token. `iss` and `aud` are not among them, because jsonwebtoken
+/// compares them with the expected values.
 #[derive(Deserialize)]
 struct Claims {
     sub: Uuid,
@@ -51,7 +52,7 @@ struct Claims {
     exp: i64,
 }
 
-/// The requirements for tokens.
+/// The requirements that a token must meet.
 pub(crate) struct Rules {
     validation: Validation,
     leeway: i64,
@@ -65,14 +66,14 @@ impl Rules {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // `check` verifies the expiry, with the time that it receives.
+        // `check` verifies the expiry itself, with the time in its argument `now`.
         validation.validate_exp = false;
         Self { validation, leeway: i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX) }
     }
 
-    /// Returns the id of the key to verify with, if the token has the required type and algorithm.
-    /// The token cannot select another type or algorithm. Keys that it contains or points to
-    /// (`jwk`, `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
+    /// Returns the id of the key that verifies the token, if the token has the required type and
+    /// algorithm. The token cannot select another type or algorithm. Keys that the token contains
+    /// or refers to (`jwk`, `jku`, `x5c`) are ignored (RFC 8725 §3.1, §3.10, §3.11).
     pub(crate) fn key_id(token: &str) -> Result<String, Error> {
         if token.len() > MAX_LENGTH {
             return Err(Error::NotAnAccessToken);

@@ -1,7 +1,7 @@
 //! Protection of the ports and command lines of auth-api and session-reaper.
 //!
 //! - [`ops_hosts`]: the hosts that an operations port accepts.
-//! - [`request_head`]: the size of a request's headers.
+//! - [`request_head`]: the size of the headers of a request.
 //! - [`secret_flags`]: detection of secrets on the command line.
 //! - [`security_headers`]: response headers that restrict what browsers do.
 

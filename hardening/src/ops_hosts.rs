@@ -1,9 +1,9 @@
 //! The hosts that an operations port accepts.
 //!
 //! A web page can make its own host name resolve to the address of an operations port (DNS
-//! rebinding). A browser then treats the responses of the port as those of the page's origin. The
-//! browser sends the page's host name in `Host`, so the port can identify such a request by this
-//! header.
+//! rebinding). The browser then treats a response from the port as a response from the page's own
+//! origin. In such a request, the header `Host` contains the host name of the page, so the port can
+//! detect the request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 
-/// The host names in `OPS_HOSTS`, which requests to an operations port may have in `Host`, in
-/// addition to IP addresses and `localhost`.
+/// The host names in `OPS_HOSTS`. The header `Host` of a request to an operations port may contain
+/// one of these names, an IP address, or `localhost`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpsHosts(Vec<String>);
 
@@ -36,8 +36,8 @@ impl OpsHosts {
         names.map(name).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns whether `Host` and the target of a request are accepted. A browser always sends
-    /// `Host`.
+    /// Returns whether the hosts in the header `Host` and in the target of a request are accepted.
+    /// A request without either is accepted, because a browser always sends `Host`.
     #[must_use]
     pub fn accept_request(&self, request: &ServiceRequest) -> bool {
         let target = request.uri().authority().map(Authority::as_str);

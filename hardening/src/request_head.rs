@@ -1,9 +1,9 @@
-//! The size of a request's headers.
+//! The size of the headers of a request.
 
 use actix_web::dev::ServiceRequest;
 
-/// The default limit for the size of the headers, in bytes. It has room for the cookies of a whole
-/// domain. actix reads up to 128 KiB.
+/// The default limit for the size of the headers, in bytes. This is enough for all cookies of a
+/// domain. actix itself accepts up to 128 KiB.
 pub const MAX_SIZE: usize = 16 * 1024;
 
 /// Returns the approximate size, in bytes, of the request line and the header fields in HTTP/1.1.

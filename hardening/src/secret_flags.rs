@@ -1,5 +1,5 @@
-//! Detection of secrets on the command line. Every user of the machine can read a command line
-//! (`ps`), and shells store it in their history.
+//! Detection of secrets on the command line. Every user of the machine can read the command lines
+//! of all processes (`ps`), and a shell stores command lines in its history.
 
 use std::fmt;
 
@@ -27,9 +27,9 @@ impl fmt::Display for SecretFlag {
     }
 }
 
-/// Returns the secrets among the flags that were given. A flag may contain a secret only if the
-/// help hides the value of its variable (`hide_env_values`). `has_password` returns whether the URL
-/// of a database contains a password. It returns `None` for any other value.
+/// Returns the flags on the command line that contain a secret. Only flags that are declared with
+/// `hide_env_values` can contain a secret. `has_password` returns whether the URL of a database
+/// contains a password, and `None` for any other value.
 #[must_use]
 pub fn given(
     command: &Command,
@@ -60,8 +60,8 @@ fn variable(flag: &Arg) -> String {
     flag.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Returns whether this value is a secret. A URL without a password is not a secret, unless it is
-/// an HTTP URL with a user or a query, either of which may be a token.
+/// Returns whether this value is a secret. A URL without a password is not a secret, except for an
+/// HTTP URL with a user or a query: the user or the query may be a token.
 fn is_secret(value: &str) -> bool {
     let Some(url) = Url::parse(value).ok().filter(|_| value.contains("://")) else { return true };
     let over_http = matches!(url.scheme(), "http" | "https");

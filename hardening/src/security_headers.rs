@@ -1,12 +1,12 @@
-//! Response headers that keep a browser from using a response in unintended ways. Every response
-//! has them. A page that needs a less strict policy sets a policy of its own.
+//! Response headers that prevent a browser from using a response in unintended ways. Every response
+//! has these headers. A page that needs a less strict policy sets its own policy.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
 
 /// Headers of every response on every port.
 const ALL: [(&str, &str); 4] = [
-    // Responses in JSON are not interpreted as scripts.
+    // The browser does not interpret a JSON response as a script.
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     // Pages of other origins cannot embed a response. CORS requests are not affected.
@@ -14,17 +14,18 @@ const ALL: [(&str, &str); 4] = [
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 ];
 
-/// Applies to this host for a year. Subdomains are not included, because they may not support TLS.
+/// For a year, browsers use only HTTPS for this host. Subdomains are not included, because they may
+/// not support TLS.
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
-/// For HTML pages: the page and the windows that it opens, or that opened it, have no references to
-/// each other.
+/// A header for HTML pages. It removes the references between the page and other windows, both
+/// windows that the page opens and the window that opened the page.
 pub const OPENER_POLICY: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-opener-policy"),
     HeaderValue::from_static("same-origin"),
 );
 
-/// Returns the headers of the public API. `https` is true if clients use TLS.
+/// Returns the headers of the public API. `https` must be `true` if clients use TLS.
 #[must_use]
 pub fn of_the_api(https: bool) -> DefaultHeaders {
     let more = https.then_some(STRICT_TRANSPORT_SECURITY);

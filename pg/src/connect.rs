@@ -72,7 +72,8 @@ impl ConnectOptions {
     /// [`settings`](Self::settings).
     pub async fn open(&self) -> Result<(Client, Connection<Socket, TlsStream>), ConnectError> {
         // The driver applies the time limit to the TCP connection to each host, but not to the TLS
-        // handshake. The handshake may take the rest of the total time for all hosts.
+        // handshake. Therefore, one deadline also limits the time for all hosts together, including
+        // the TLS handshakes.
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let deadline = each * u32::try_from(hosts).unwrap_or(1);

@@ -1,8 +1,8 @@
 //! The errors that can occur when a connection is configured or opened.
 
-/// The reason why a connection could not be configured or opened. The message contains all causes.
-/// `tokio_postgres::Error` does not print the causes: for an invalid certificate, it prints only
-/// "error performing TLS handshake".
+/// The reason why a connection could not be configured or opened. The message contains all causes,
+/// because `tokio_postgres::Error` does not print them. For an invalid certificate, for example, it
+/// prints only "error performing TLS handshake".
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not usable. Contains the reason.
@@ -11,7 +11,8 @@ pub enum ConnectError {
     /// The server was not reachable or rejected the connection.
     #[error("cannot connect to PostgreSQL: {0}")]
     Connect(String),
-    /// The server took longer than the `connect_timeout` in the URL or, if the URL has none,
+    /// Opening the connection took longer than the time limit. The limit for each host is the
+    /// `connect_timeout` in the URL. If the URL has none, the limit is
     /// [`CONNECT_TIMEOUT`](crate::connect::CONNECT_TIMEOUT).
     #[error("cannot connect to PostgreSQL: timed out")]
     Timeout,

@@ -20,9 +20,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Formats a server error. DETAIL, CONTEXT and HINT, which quote rows, are replaced by the table,
-/// the constraint and the SQLSTATE. The messages of data exceptions (class 22) are replaced, too,
-/// because these messages quote the value that caused the error.
+/// Formats a server error. The fields DETAIL, CONTEXT and HINT can quote rows. They are replaced by
+/// the name of the constraint, the name of the table, and the SQLSTATE. The messages of data
+/// exceptions (class 22) are replaced, too, because these messages quote the value that caused the
+/// error.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
     let (code, message) = (error.code(), error.message());
@@ -39,7 +40,8 @@ fn reported(error: &DbError) -> String {
     text
 }
 
-/// Escapes control characters, and characters that change the direction of text, as `\u{1b}`.
+/// Replaces each character for which [`is_hidden`] returns `true` with an escape sequence, such as
+/// `\u{1b}`.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     if !text.contains(is_hidden) {

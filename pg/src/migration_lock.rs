@@ -46,16 +46,16 @@ pub const VERSIONS: &str = "__diesel_schema_migrations";
 pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Interval between two attempts to get the lock. A *blocking* advisory lock would deadlock with
-/// `CREATE INDEX CONCURRENTLY`, which waits for all older transactions, including the one that
-/// waits for the lock.
+/// `CREATE INDEX CONCURRENTLY`, which waits for all older transactions, including the transaction
+/// that waits for the advisory lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// The key of the advisory lock for migrations: the letters `SRmg`. Diesel takes no lock of its
-/// own, so without this lock, two concurrent migrations would conflict.
+/// The key of the advisory lock for migrations: the letters `SRmg`. Diesel itself takes no lock for
+/// migrations, so two concurrent migrations would conflict without this lock.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
-/// The migration lock, held until this value is dropped. The lock has a connection of its own, so a
-/// migration that changes or closes its connection does not release the lock.
+/// The migration lock, held until this value is dropped. The lock has a connection of its own, so
+/// it is not released if a migration changes or closes the connection that the migration uses.
 #[must_use]
 pub struct MigrationLock {
     _client: Client,

@@ -1,16 +1,16 @@
-//! The trusted roles. Their objects may run with the privileges of the reaper, and the reaper may
-//! write to their tables.
+//! The trusted roles. Objects that belong to a trusted role may run with the privileges of the
+//! reaper, and the reaper may write to the tables of a trusted role.
 //!
-//! A function, a view, a trigger or a policy runs with the privileges of the role that uses it.
-//! Objects of another role must not run with the privileges of the reaper, unless the other role
-//! already has these privileges or could obtain them.
+//! A function, a view, a trigger or a policy runs with the privileges of the role that uses it. An
+//! object must not run with the privileges of the reaper, unless the owner of the object already
+//! has these privileges or could obtain them.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// Builds a query for the oids of the trusted roles: superusers, the owner of the database, the
-/// current role, the roles of which the current role is a member, and the roles in `also`, an
-/// expression of type `oid[]`.
+/// current role, the roles of which the current role is a member, and the roles in `also`. `also`
+/// is an SQL expression of type `oid[]`.
 ///
 /// `pg_has_role` treats a superuser as a member of every role. Therefore, if the current role is a
 /// superuser, its memberships are ignored.
@@ -36,7 +36,7 @@ pub type Named = (Option<String>, String);
 /// run with the reaper's privileges in any case. The tables `targets` are looked up on the search
 /// path of the connection.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
-    // This query does not fail if the role may not use a schema.
+    // This query succeeds even if the current role does not have the privilege to use a schema.
     let owners = "ARRAY (
         SELECT c.relowner FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS target (schema, name)
         JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) target.name::pg_catalog.name

@@ -16,7 +16,8 @@ use crate::error_text::chain;
 pub type TlsStream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
 pub(crate) fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
-    // rustls panics if it must choose between several compiled-in providers, so install ours.
+    // rustls panics if several cryptography providers are compiled in and none is installed as the
+    // default.
     let _ = aws_lc_rs::default_provider().install_default();
     if verify {
         return MakeRustlsConnect::with_native_certs().map(|(tls, _skipped)| tls).map_err(|e| {
@@ -34,8 +35,8 @@ pub(crate) fn tls(verify: bool) -> Result<MakeRustlsConnect, ConnectError> {
 }
 
 /// A verifier for libpq's `sslmode=prefer` and `require`, which encrypt without authenticating the
-/// server. A stricter default would reject the default server certificate of Debian, which is
-/// self-signed. To authenticate the server, use `verify-full`.
+/// server. A verifier that authenticated the server would reject the self-signed certificate that
+/// Debian creates for PostgreSQL. To authenticate the server, use `verify-full`.
 #[derive(Debug)]
 struct EncryptOnly(Arc<CryptoProvider>);
 

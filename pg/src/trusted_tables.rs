@@ -1,8 +1,8 @@
 //! Tables that a program writes to by name, and that must therefore belong to a trusted role.
 //!
 //! A trigger or a policy on a table runs with the privileges of the role that writes to the table.
-//! A role that can create tables in a schema of the search path could create a table there that has
-//! the expected name. Therefore, the owner of such a table is checked before any statement uses the
+//! If a role can create tables in a schema on the search path, it could create a table with the
+//! expected name there. Therefore, the owner of a table is checked before any statement uses the
 //! table.
 
 use tokio_postgres::types::Type;
@@ -24,13 +24,13 @@ impl std::fmt::Display for ForeignTable {
         write!(
             f,
             "{table}, or a trigger on it, belongs to {owner}, an untrusted role: {owner} is not a superuser, does not own the database, \
-             the schema or a target, and this role is not a member of it; the table is neither read nor written"
+             the schema or a target, and the current role is not a member of {owner}; the table is neither read nor written"
         )
     }
 }
 
-/// Looks up tables by name on the search path of the connection. Each result is the quoted name, or
-/// the reason why the table must not be used.
+/// Looks up tables by name on the search path of the connection. Returns each name for which there
+/// is a table, with the quoted name of the table or the reason why the table must not be used.
 pub async fn find(
     client: &Client,
     names: &[&str],

@@ -1,6 +1,6 @@
--- Returns the tables $1 on the search path, each with the name of an untrusted role that owns the
--- table or the function of a trigger on the table. The name is NULL if there is no such role. $2
--- contains the trusted roles.
+-- Looks up each name in $1 on the search path. Returns the table with that name, and an untrusted
+-- role that owns the table or the function of a trigger on the table. The role is NULL if there is
+-- no such role. $2 contains the oids of the trusted roles.
 SELECT named.name, pg_catalog.format('%I.%I', n.nspname, c.relname),
     CASE WHEN c.relowner OPERATOR(pg_catalog.<>) ALL ($2) AND c.relowner OPERATOR(pg_catalog.<>) n.nspowner
         THEN pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text

@@ -23,12 +23,13 @@ pub struct Account {
     pub created_at: DateTime<Utc>,
 }
 
-/// The account of a login, from [`Account::log_in`].
+/// The account that a login created or used, as returned by [`Account::log_in`].
 #[derive(Clone, Copy, Debug)]
 pub struct LoggedIn {
     /// The id of the account.
     pub id: AccountId,
-    /// When the account was disabled. A disabled account must not get a session.
+    /// When the account was disabled, or `None` if it is enabled. A disabled account must not get a
+    /// session.
     pub disabled_at: Option<DateTime<Utc>>,
     /// Whether the login created the account.
     pub is_new: bool,
@@ -36,8 +37,8 @@ pub struct LoggedIn {
 
 impl Account {
     /// Creates the account if it is new, records the login, and *locks the row* until the
-    /// transaction ends. Concurrent logins to an account wait for the lock, which makes the session
-    /// limit exact.
+    /// transaction ends. Concurrent logins to an account wait for the lock. Therefore, no login can
+    /// exceed the session limit.
     pub async fn log_in(
         conn: &mut AsyncPgConnection,
         issuer: &str,
@@ -59,8 +60,8 @@ impl Account {
         Ok(LoggedIn { id, disabled_at, is_new: id == generated })
     }
 
-    /// Locks the row until the transaction ends, so that logins to the account wait. Returns
-    /// `false` if there is no such account or it is disabled.
+    /// Locks the row of the account until the transaction ends, so that logins to the account wait.
+    /// Returns `false` if there is no such account or the account is disabled.
     pub async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         accounts::table
             .find(id)
@@ -101,7 +102,8 @@ impl Account {
             .map(|rows| rows == 1)
     }
 
-    /// Enables the account, so that it can log in again. Returns `false` if it was not disabled.
+    /// Enables the account, so that it can log in again. Returns `false` if the account was not
+    /// disabled or there is no such account.
     pub async fn enable(conn: &mut AsyncPgConnection, id: AccountId) -> QueryResult<bool> {
         diesel::update(accounts::table.find(id).filter(accounts::disabled_at.is_not_null()))
             .set(accounts::disabled_at.eq(None::<DateTime<Utc>>))

@@ -1,8 +1,8 @@
 //! Queries for operators. They list the sessions of all accounts, newest first or most recently
 //! used first, and find the sessions that match a filter.
 //!
-//! Every query is limited. A list has a time limit, and a walk has a limit on the number of rows
-//! that each statement reads.
+//! Every query is limited. A query for a list has a time limit. A [`Walk`] reads a limited number
+//! of rows with each statement.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct Filter {
 pub struct Page {
     /// Maximum number of sessions on the page.
     pub limit: u16,
-    /// The last session of the previous page.
+    /// The last session of the previous page, or `None` for the first page.
     pub after: Option<SessionId>,
 }
 
@@ -84,8 +84,8 @@ impl Filter {
             conditions.push(Box::new(sessions::created_at.ge(time).nullable()));
         }
         if let Some(time) = self.active_since {
-            // A token session is used by refreshing. Before its first refresh, `rotated_at` is the
-            // time of the login.
+            // A token session counts as used when its tokens are refreshed. Before the first
+            // refresh, `rotated_at` is the time of the login.
             let seen =
                 sessions::token_hash.is_not_null().and(sessions::last_seen_at.ge(time)).nullable();
             let refreshed = token_families::generation.nullable().gt(0);
@@ -98,8 +98,7 @@ impl Filter {
 }
 
 diesel::define_sql_function! {
-    /// Returns the later of two times. A time that is `NULL`, as in a session without a family, is
-    /// ignored.
+    /// Returns the later of two times. If one of them is `NULL`, returns the other time.
     fn greatest(one: diesel::sql_types::Timestamptz, other: Nullable<diesel::sql_types::Timestamptz>)
         -> diesel::sql_types::Timestamptz;
 }
@@ -123,7 +122,7 @@ impl Session {
             .select(Row::as_select())
             .filter(live())
             .order(sessions::id.desc())
-            // One more than the page contains, to detect whether there is another page.
+            // Read one more row than a page may contain, to detect whether there is another page.
             .limit(i64::from(page.limit) + 1)
             .into_boxed();
         for condition in filter.conditions() {
@@ -148,8 +147,8 @@ impl Session {
     /// Returns at most `limit` of the live sessions that match the filter, most recently used
     /// first.
     ///
-    /// All sessions that match are read and sorted. There is no index on the time of use, because
-    /// each use would have to write to it.
+    /// All sessions that match are read and sorted. There is no index on the time of the last use,
+    /// because each use of a session would have to update that index.
     pub async fn browse_by_activity(
         conn: &mut AsyncPgConnection,
         filter: &Filter,
@@ -177,7 +176,7 @@ impl Session {
         Ok(rows.into_iter().map(Self::from).collect())
     }
 
-    /// Revokes, in one statement, all of these sessions that have not ended. Returns the ids of the
+    /// Revokes each session in `ids` that has not ended, in one statement. Returns the ids of the
     /// revoked sessions.
     pub async fn revoke_many(
         conn: &mut AsyncPgConnection,
@@ -213,7 +212,7 @@ const ROWS_PER_STATEMENT: i64 = 5000;
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,
-    /// The newest session when the walk started.
+    /// The newest session when the walk started, or `None` before the walk starts.
     last: Option<SessionId>,
     after: Option<SessionId>,
     over: bool,
@@ -240,8 +239,8 @@ impl Walk {
             self.last = newest.first(conn).await.optional()?;
         }
         let Some(last) = self.last else { return Ok(None) };
-        // The index on account ids finds the sessions of one account directly, so these sessions
-        // form one range.
+        // If the filter selects an account, the index on account ids finds the sessions of the
+        // account directly. These sessions are therefore read as one range.
         let end = if self.filter.account.is_some() { None } else { self.end(conn).await? };
         let mut query = sessions::table
             .inner_join(accounts::table)

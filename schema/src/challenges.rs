@@ -11,11 +11,11 @@ use crate::statement::statement;
 /// The result of using a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumed {
-    /// The challenge is used if the transaction commits.
+    /// The challenge had not been used. It becomes used when the transaction commits.
     Now,
     /// The challenge had already been used: this is a replay.
     Before,
-    /// The challenge has expired by the database's clock.
+    /// According to the database's clock, the challenge has expired.
     Expired,
 }
 
@@ -28,8 +28,8 @@ statement! {
 /// Uses a challenge. This succeeds only once, and only before `expires_at` by the *database's*
 /// clock.
 ///
-/// Must be called in the transaction that creates the session, after locking the account's row. If
-/// the transaction rolls back, the challenge can still be used.
+/// Must be called in the transaction that creates the session, after that transaction has locked
+/// the account's row. If the transaction rolls back, the challenge can still be used.
 pub async fn consume(
     conn: &mut AsyncPgConnection,
     nonce_hash: TokenHash,

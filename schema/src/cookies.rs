@@ -29,7 +29,7 @@ pub struct PreviousToken {
     pub hash: TokenHash,
     /// When the token becomes invalid.
     pub good_until: DateTime<Utc>,
-    /// The current token, sealed for the holder of this previous token.
+    /// The current token, encrypted so that only the holder of this previous token can obtain it.
     pub sealed_successor: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ pub struct CookieRenewal {
     pub presented: TokenHash,
     /// Hash of the new token.
     pub successor: TokenHash,
-    /// The new token, sealed for the holder of the presented one.
+    /// The new token, encrypted so that only the holder of the presented token can obtain it.
     pub sealed_successor: Vec<u8>,
     /// Sliding lifetime of the session from now on.
     pub ttl: Duration,
@@ -102,8 +102,8 @@ impl CookieRenewal {
 }
 
 impl CookieTokens {
-    /// Records that the current token has been presented: the previous token remains valid for at
-    /// most `grace` from now.
+    /// Records that the current token has been presented. From now on, the previous token remains
+    /// valid for at most `grace`.
     pub async fn confirm(
         &self,
         conn: &mut AsyncPgConnection,
@@ -120,7 +120,7 @@ impl CookieTokens {
 }
 
 /// Limits the time that a transaction waits for locks. The writes in this module occur during
-/// requests that otherwise only read, and the next request can repeat the writes.
+/// requests that otherwise only read. If a write fails, the next request can repeat it.
 async fn wait_briefly(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     diesel::sql_query("SET LOCAL lock_timeout = '250ms'").execute(conn).await.map(drop)
 }

@@ -69,9 +69,11 @@ pub struct Rotation {
     pub presented: TokenHash,
     /// Hash of the token to be issued.
     pub successor: TokenHash,
-    /// The token to be issued, sealed for the holder of the presented one.
+    /// The token to be issued, encrypted so that only the holder of the presented token can obtain
+    /// it.
     pub sealed_successor: Vec<u8>,
-    /// Hash of the attempt's `Idempotency-Key`, which identifies a retry of the attempt.
+    /// Hash of the `Idempotency-Key` of the request, or `None` if the request has no such key. A
+    /// retry of the request has the same key.
     pub attempt: Option<TokenHash>,
     /// Networks that the request came from.
     pub networks: Networks,
@@ -92,9 +94,9 @@ statement! {
 }
 
 impl Rotation {
-    /// Rotates, with one in-place update, if the presented token is the current token of its family
-    /// and the session is live. Otherwise returns `None`, and [`FamilyState::read`] shows the
-    /// reason.
+    /// Replaces the presented token with one in-place update, if it is the current token of its
+    /// family and the session is live. Otherwise returns `None`. The reason can be found with
+    /// [`FamilyState::read`].
     pub async fn apply(self, conn: &mut AsyncPgConnection) -> QueryResult<Option<SessionState>> {
         let Self {
             session_id,
@@ -149,22 +151,23 @@ pub(crate) struct Before {
 impl Family {
     /// Returns the times before the last rotation; `None` if there was no rotation.
     pub(crate) fn before(&self) -> Option<Before> {
-        // An older release of auth-api does not write this column, which then still contains the
-        // expiry from before an earlier rotation.
+        // An older release of auth-api does not write the column `previous_expires_at` when it
+        // rotates a token. In this case, the column contains the expiry from before an earlier
+        // rotation.
         let recorded = self.recorded_generation == Some(self.generation);
         let expires_at = self.previous_expires_at.filter(|_| recorded);
         (self.generation > 0).then_some(Before { rotated_at: self.previous_rotated_at, expires_at })
     }
 }
 
-/// The data of a session that the response to a refresh needs, by the database's clock.
+/// The data of a session that is needed for the response to a refresh.
 #[derive(Clone, Debug, Queryable)]
 pub struct SessionState {
-    /// Id of the account, for `sub`.
+    /// Id of the account, for the claim `sub`.
     pub account_id: AccountId,
-    /// Subject of the account, for `wallet`.
+    /// Subject of the account, for the claim `wallet`.
     pub subject: String,
-    /// When the owner logged in, for `auth_time`.
+    /// When the owner logged in, for the claim `auth_time`.
     pub created_at: DateTime<Utc>,
     /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,
@@ -177,19 +180,21 @@ pub struct SessionState {
 /// The state of a family and its session.
 #[derive(Clone, Debug, Queryable)]
 pub struct FamilyState {
-    /// The data that a response needs.
+    /// The data of the session that is needed for the response.
     pub session: SessionState,
     /// Whether the session was revoked or its account is disabled.
     pub revoked: bool,
     /// The data that proves which tokens were issued.
     pub issued: IssuedTokens,
-    /// The current token, sealed for the holder of the previous one.
+    /// The current token, encrypted so that only the holder of the previous token can obtain it.
+    /// `None` before the first rotation.
     pub sealed_successor: Option<Vec<u8>>,
     /// When the current token was issued.
     pub rotated_at: DateTime<Utc>,
     /// When the previous token was issued; `None` before the first rotation.
     pub previous_rotated_at: Option<DateTime<Utc>>,
-    /// Hash of the `Idempotency-Key` of the attempt that issued the current token.
+    /// Hash of the `Idempotency-Key` of the request that issued the current token, or `None` if
+    /// that request had no such key.
     pub attempt: Option<TokenHash>,
     recorded_generation: Option<i64>,
     networks: Networks,
@@ -198,8 +203,8 @@ pub struct FamilyState {
 }
 
 impl FamilyState {
-    /// Reads the state without a lock. This is sufficient to rotate, and to reject a token that
-    /// cannot become acceptable later. Returns `None` if there is no such family.
+    /// Reads the state without locking any row. No lock is needed before a rotation, or to reject a
+    /// token that will never be accepted. Returns `None` if there is no such family.
     pub async fn read(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         token_families::table
             .inner_join(sessions::table.inner_join(accounts::table))
@@ -232,8 +237,8 @@ impl FamilyState {
     /// Locks the session and then its family until the transaction ends, and reads both. Returns
     /// `None` if there is no such family.
     ///
-    /// The read is a separate statement, so that it sees what a rotation committed while this
-    /// transaction waited for the locks.
+    /// The state is read by a separate statement. The result therefore includes a rotation that was
+    /// committed while this transaction waited for the locks.
     pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<Option<Self>> {
         if !lock_session(conn, id).await? {
             return Ok(None);

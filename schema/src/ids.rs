@@ -17,8 +17,8 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// Generates a `UUIDv7` (RFC 9562 §5.7). Ids increase, so indexes on them grow at their
-            /// right edge.
+            /// Generates a `UUIDv7` (RFC 9562 §5.7). Ids increase over time, so new entries are
+            /// added at the end of an index.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -62,8 +62,8 @@ id! {
 
 /// A BLAKE3 hash of a token or a nonce. The hash is stored instead of the token or nonce itself.
 ///
-/// Where a comparison must take constant time, the hash is compared with `subtle`, or by the
-/// database.
+/// Hashes are compared with the crate `subtle` where a comparison must take constant time, or by
+/// the database.
 #[derive(Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct TokenHash(pub [u8; 32]);

@@ -15,8 +15,8 @@ use secrecy::zeroize::Zeroizing;
 use crate::ids::{SessionId, TokenHash};
 use crate::tables::{sessions, token_families};
 
-/// The key of a family. Half of the secret in each refresh token is a BLAKE3 hash with this key, so
-/// forging a token requires the key in addition to `AUTH_SECRET`.
+/// The key of a family. Half of the secret in each refresh token is a BLAKE3 hash that is computed
+/// with this key. Forging a token therefore requires the key in addition to `AUTH_SECRET`.
 #[derive(Clone, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct FamilyKey(Zeroizing<[u8; 32]>);
@@ -70,11 +70,11 @@ pub struct IssuedTokens {
 /// Data about the credentials that were issued for a session, whether the session is live or not.
 #[derive(Clone, Debug, Queryable)]
 pub struct Issued {
-    /// Hash of the current cookie token.
+    /// Hash of the current cookie token, or `None` if the session uses refresh tokens.
     pub cookie_hash: Option<TokenHash>,
-    /// Hash of the previous cookie token.
+    /// Hash of the previous cookie token, or `None` if there is none.
     pub previous_cookie_hash: Option<TokenHash>,
-    /// The refresh tokens.
+    /// The refresh tokens, or `None` if the session uses a cookie.
     pub tokens: Option<IssuedTokens>,
 }
 

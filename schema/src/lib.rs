@@ -1,15 +1,15 @@
 //! The tables of auth-api.
 //!
-//! Read [`tables`] first, which is generated from the migrations, and then the module of the row
-//! that you need: [`accounts`], [`sessions`], [`families`] with [`issued`] and [`networks`],
-//! [`cookies`] and [`challenges`], and [`browse`] for operators. Each query is in the module of the
-//! row that it reads. SQL that Diesel's DSL cannot express is in `sql/`; `statement.rs` makes
-//! typed, cached statements from these files.
+//! Read [`tables`] first, which is generated from the migrations. Then read the module for the rows
+//! that you need: [`accounts`]; [`sessions`]; [`families`], with [`issued`] and [`networks`];
+//! [`cookies`]; or [`challenges`]. Each of these modules contains the queries for its rows. The
+//! queries for operators are in [`browse`]. SQL that Diesel's DSL cannot express is in `sql/`;
+//! `statement.rs` makes typed, cached statements from these files.
 //!
 //! [`pool`] keeps a limited number of connections, and [`migrate`] applies the embedded migrations.
 //!
-//! **Lock order**: account, then sessions by id, then families. A transaction that locks more than
-//! one of these must lock them in this order.
+//! **Lock order**: the account first, then sessions in the order of their ids, and then families. A
+//! transaction that locks more than one of these must lock them in this order.
 
 pub mod accounts;
 pub mod browse;

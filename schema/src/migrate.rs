@@ -15,8 +15,8 @@ fn migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, MigrateError> {
     MIGRATIONS.migrations().map_err(|e| MigrateError::Failed(e.to_string()))
 }
 
-/// Returns the versions of all migrations, in the format in which `__diesel_schema_migrations`
-/// stores the applied ones.
+/// Returns the versions of all migrations, in the format of the table `__diesel_schema_migrations`,
+/// which contains the versions of the applied migrations.
 pub fn versions() -> Result<Vec<String>, MigrateError> {
     Ok(migrations()?.iter().map(|m| m.name().version().to_string()).collect())
 }
@@ -60,8 +60,8 @@ pub async fn pending(conn: &mut AsyncPgConnection) -> Result<Vec<String>, Migrat
     Ok(versions()?.into_iter().filter(|version| !applied.contains(version)).collect())
 }
 
-/// Reverts the `count` newest migrations, newest first, and deletes the data in their tables. For
-/// tests and for manual downgrades; no command calls it.
+/// Reverts the `count` newest migrations, newest first, and deletes the data in their tables. This
+/// function is for tests and for manual downgrades. No command calls it.
 pub async fn revert(connect: &ConnectOptions, count: usize) -> Result<(), MigrateError> {
     let migrations = migrations()?;
     with_lock(connect, move |harness| {

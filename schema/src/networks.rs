@@ -7,15 +7,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::tables::token_families;
 
-/// The last network of each IP version. A client that has addresses of both versions alternates
-/// between the two networks.
+/// The last IPv4 network and the last IPv6 network from which the family was used. Both are stored,
+/// because a client that has addresses of both versions alternates between the two networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Networks {
-    /// The last IPv4 address.
+    /// The last IPv4 address, or `None` if none has been used.
     pub last_ipv4: Option<IpNet>,
-    /// The /64 network of the last IPv6 address. Hosts change the other bits automatically (RFC
-    /// 8981).
+    /// The /64 network of the last IPv6 address, or `None` if none has been used. Hosts change the
+    /// other bits automatically (RFC 8981).
     pub last_ipv6: Option<IpNet>,
 }
 

@@ -31,10 +31,10 @@ pub struct PoolOptions {
     pub idle_timeout: Duration,
 }
 
-/// Creates a pool. It opens connections on demand, so this succeeds even while the database is
-/// unavailable.
+/// Creates a pool. The pool opens connections on demand, so this function succeeds even while the
+/// database is unavailable.
 ///
-/// A checkout does not ping the server, because a ping would cost a round trip (175 to 209 µs
+/// A checkout does not ping the server, because a ping would add a round trip (175 to 209 µs
 /// instead of 88 to 110 µs). A connection whose socket has closed is discarded when it is returned
 /// or checked out.
 #[must_use]
@@ -78,8 +78,8 @@ pub async fn connect(connect: &ConnectOptions) -> Result<AsyncPgConnection, Conn
         .unwrap_or_else(|_| Err(bad("timed out".into())))
 }
 
-/// Logs connection errors. bb8 retries failed connections until the checkout's deadline, and
-/// reports the reason of each failure only here.
+/// Logs connection errors. If opening a connection fails, bb8 retries until the checkout times out.
+/// bb8 reports the reason for each failure only to this error sink.
 #[derive(Debug, Clone, Copy)]
 struct LogErrors;
 

@@ -1,4 +1,5 @@
-//! Sessions. Each has one lifetime and one revocation, whether it uses tokens or a cookie.
+//! Sessions. A session uses either tokens or a cookie. Both kinds expire and are revoked in the
+//! same way.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -48,7 +49,7 @@ impl RevokedReason {
     /// All reasons, for metrics that are created at startup.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// Returns the value in the table.
+    /// Returns the value for `sessions.revoked_reason`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -63,7 +64,7 @@ pub struct NewSession {
     pub id: SessionId,
     /// Id of the account.
     pub account_id: AccountId,
-    /// Hash of the cookie token; `None` for a session with a token family.
+    /// Hash of the cookie token, or `None` if the session uses refresh tokens.
     pub token_hash: Option<TokenHash>,
     /// User agent of the client.
     pub user_agent: Option<String>,
@@ -199,10 +200,11 @@ impl Session {
         self.created_at
     }
 
-    /// Ends the session that `newest` replaces, which `replaced` identifies by its id and the hash
-    /// of its cookie. Also ends the oldest live sessions of the account, so that `newest` and at
-    /// most `limit - 1` other sessions remain. Requires a lock on the account's row, which makes
-    /// the limit exact. Returns the sessions that were ended.
+    /// Ends the session that the session `newest` replaces, if there is one. `replaced` contains
+    /// the id of that session and the hash of its cookie token. Also ends the oldest live sessions
+    /// of the account, so that `newest` and at most `limit - 1` other sessions remain. Requires a
+    /// lock on the account's row, so that no concurrent login can exceed the limit. Returns the
+    /// sessions that were ended.
     pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -235,7 +237,8 @@ impl Session {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Revokes a live session if it belongs to this account. Otherwise returns `false`.
+    /// Revokes a session. Returns `false` if the session is not live or does not belong to this
+    /// account.
     pub async fn revoke_own(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -281,8 +284,8 @@ impl Session {
         })
     }
 
-    /// Records the use of live sessions whose last recorded use is at least `pause` ago. Returns
-    /// their ids.
+    /// Records the use of each session in `ids` that is live and whose last recorded use is at
+    /// least `pause` ago. Returns the ids of the sessions that were updated.
     pub async fn touch(
         conn: &mut AsyncPgConnection,
         ids: Vec<SessionId>,
@@ -309,8 +312,8 @@ impl Session {
             .map(|rows| rows == 1)
     }
 
-    /// Returns whether the session exists, is neither revoked nor expired, and its account is not
-    /// disabled.
+    /// Returns `true` if the session exists and is neither revoked nor expired, and if its account
+    /// is not disabled.
     pub async fn is_live(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResult<bool> {
         sessions::table
             .inner_join(accounts::table)
@@ -322,14 +325,14 @@ impl Session {
             .map(Option::unwrap_or_default)
     }
 
-    /// Returns the session and its account if the session is live.
+    /// Returns the session and its account, or `None` if the session is not live.
     pub async fn find_live(
         conn: &mut AsyncPgConnection,
         id: SessionId,
     ) -> QueryResult<Option<Self>> {
-        // Liveness is selected as a column and is not a filter. With the condition in WHERE, an
-        // unprepared query shortly after a purge would make the planner read the dead entries at
-        // the end of the index on expires_at.
+        // The result of `live` is selected as a column and is not a condition in WHERE. If it were
+        // a condition, the planner would have to read the dead entries at the end of the index on
+        // expires_at whenever it plans this query shortly after many rows have been deleted.
         static TEXT: OnceLock<String> = OnceLock::new();
         let query = sessions::table
             .inner_join(accounts::table)
@@ -341,7 +344,7 @@ impl Session {
         Ok(row.and_then(|(row, live)| live.then(|| row.into())))
     }
 
-    /// Returns the account's live sessions, newest first, at most `limit`.
+    /// Returns at most `limit` live sessions of the account, newest first.
     pub async fn list(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -378,8 +381,8 @@ impl Session {
 
     /// Extends a live session so that it expires `ttl` from now, or at its absolute expiry if that
     /// is earlier. Does nothing if this would extend the session by less than `threshold`. Because
-    /// of the threshold, 95 of 96 rotations do not write to the index. Returns the new expiry, or
-    /// `None` if the expiry is unchanged.
+    /// of the threshold, 95 of 96 rotations do not write to the index on `expires_at`. Returns the
+    /// new expiry, or `None` if the expiry is unchanged.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -410,7 +413,7 @@ impl Session {
         // Each bound is an index condition, so the cost of a page depends only on the rows in the
         // page.
         let query = match after {
-            // clock_timestamp() is volatile and cannot be an index condition.
+            // Not clock_timestamp(), which is volatile and therefore cannot be an index condition.
             None => query.filter(sessions::revoked_at.gt(statement_timestamp().nullable()
                 - interval(window).into_sql::<Interval>().nullable())),
             Some((revoked_at, id)) => query.filter(
@@ -423,7 +426,8 @@ impl Session {
     }
 }
 
-/// Whether a session that is joined with its account is live, by the database's clock.
+/// A condition on a session that is joined with its account: true if the session is live by the
+/// database's clock.
 #[diesel::dsl::auto_type]
 pub(crate) fn live() -> _ {
     sessions::revoked_at

@@ -11,14 +11,15 @@ use crate::keys::{self, KeyRing};
 use crate::sessions::SessionSource;
 use crate::token::Rules;
 
-/// Clocks of synchronized hosts differ by less than a second. This leeway is for hosts that are not
-/// synchronized.
+/// The clocks of synchronized hosts differ by less than a second. This leeway is for hosts whose
+/// clocks are not synchronized.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// auth-api removes a denied session from its denylist a minute after the last access token of the
-/// session has expired. With a longer leeway, tokens of revoked sessions would be accepted.
+/// auth-api removes a revoked session from its denylist a minute after the last access token of the
+/// session has expired. With a leeway of more than a minute, tokens of revoked sessions would be
+/// accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
-/// auth-api responds in milliseconds. If it does not respond, a user must not have to wait for
-/// long.
+/// auth-api normally responds in milliseconds. This limit prevents long waits for users if auth-api
+/// does not respond.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The settings of an [`AuthClient`]. Everything except the URL has a default.
@@ -50,20 +51,23 @@ impl Builder {
         }
     }
 
-    /// Sets the `ISSUER` of auth-api, which must match exactly. Default: the URL, as in auth-api.
+    /// Sets the issuer of accepted tokens. It must be exactly the `ISSUER` of auth-api. Default:
+    /// the URL of auth-api, which is also the default in auth-api.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Sets the `AUDIENCE` of auth-api, which must match exactly. Default: the URL, as in auth-api.
+    /// Sets the audience of accepted tokens. It must be exactly the `AUDIENCE` of auth-api.
+    /// Default: the URL of auth-api, which is also the default in auth-api.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets how long a token is accepted after it has expired, and how far in the future it may
-    /// have been issued: whole seconds, at most a minute. Default: 30 seconds.
+    /// Sets how long a token is accepted after it has expired, and how far in the future its time
+    /// of issue may be. The leeway is counted in whole seconds and is at most a minute. Default: 30
+    /// seconds.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
@@ -75,28 +79,29 @@ impl Builder {
         self
     }
 
-    /// Sets the minimum time between two requests for keys, however many tokens name an unknown
-    /// key. Default: 10 seconds.
+    /// Sets the minimum time between two requests for keys. This limits the requests if many tokens
+    /// name unknown keys. Default: 10 seconds.
     pub fn keys_pause(mut self, pause: Duration) -> Self {
         self.keys_pause = pause;
         self
     }
 
-    /// Sets how long keys are used while auth-api is unavailable. Default: 24 hours.
+    /// Sets how long keys are used after they were fetched, if newer keys cannot be fetched.
+    /// Default: 24 hours.
     pub fn keys_max_stale(mut self, max_stale: Duration) -> Self {
         self.keys_max_stale = max_stale;
         self
     }
 
-    /// Sets the client id and the secret that `auth-api clients add` printed. Introspection and
-    /// revocation require them.
+    /// Sets the client id and the client secret, which `auth-api clients add` printed.
+    /// Introspection and revocation require these credentials.
     pub fn credentials(mut self, id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
         self.credentials = Some((id.into(), secret.into()));
         self
     }
 
-    /// Sets a source that determines whether a session was revoked. It is queried before auth-api.
-    /// Default: only auth-api is queried.
+    /// Sets a source that determines whether a session was revoked. auth-api is queried only if the
+    /// source does not know. Default: no source; auth-api is always queried.
     pub fn sessions(mut self, source: impl SessionSource + 'static) -> Self {
         self.sessions = Some(Box::new(source));
         self
@@ -141,15 +146,15 @@ impl Builder {
     }
 }
 
-/// Validates the URL that paths are appended to. It appears in errors and logs, so it must not
-/// contain a secret.
+/// Validates the URL of auth-api, to which paths are appended. The URL must not contain a secret,
+/// because it appears in errors and logs.
 fn base(url: &str) -> Result<&str, Error> {
     let parsed = Url::parse(url).map_err(|error| Error::setting("url", error.to_string()))?;
     match parsed.scheme() {
         "https" => {}
         "http" if is_loopback(&parsed) => {}
-        // Over plain HTTP, an attacker on the network could replace the keys, and so forge tokens,
-        // and could read the client credentials.
+        // Over plain HTTP, an attacker on the network could read the client credentials. The
+        // attacker could also replace the keys and then forge tokens.
         "http" => {
             return Err(Error::setting(
                 "url",
@@ -172,7 +177,7 @@ fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // Name servers never resolve these names (RFC 6761 §6.3).
+        // These names always refer to the same machine (RFC 6761 §6.3).
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }

@@ -21,7 +21,7 @@ async fn generate(directory: &std::path::Path) -> std::path::PathBuf {
     made.stdout().trim().into()
 }
 
-/// Starts an API with an old key. A new key signs as soon as it is loaded.
+/// Starts an auth-api with an old key. auth-api signs with a new key as soon as the key is loaded.
 async fn with_an_old_key(database: &Database) -> AuthApi {
     let keys = TempDir::new().unwrap();
     let made = generate(keys.path()).await;
@@ -44,8 +44,8 @@ async fn tokens_are_accepted_across_a_key_rotation() {
     assert_eq!(api.reload().await, Vec::<String>::new());
     let new = api.login(&wallet).await.access;
     assert_ne!(Jwt::read(&new).header["kid"], Jwt::read(&old).header["kid"]);
-    // Without a minimum time between requests, the new key is available immediately. Otherwise, it
-    // is available soon.
+    // A client with no minimum time between requests accepts the new key immediately. Other clients
+    // accept it soon.
     quick.verify(&new).await.unwrap();
     eventually("the new key is accepted", async || {
         assert_eq!(resource.me(&old).await.status, 200);
@@ -76,7 +76,7 @@ async fn retired_key_is_no_longer_accepted() {
         Jwt::read(&genuine).claims(&json!({ "jti": "made with the old key" })).signed(&old);
     eventually("the old key is rejected", async || is_refused(&resource.me(&stolen).await)).await;
     assert_eq!(resource.me(&new).await.status, 200);
-    // A client that was idle for this long must not accept the old key while it fetches a newer
+    // If a client was idle for this long, it must not accept the old key while it fetches a newer
     // set.
     eventually("its set is twice as old as a fresh one", async || {
         begun.elapsed() >= Duration::from_secs(20)
@@ -98,8 +98,8 @@ async fn unknown_keys_cause_few_requests() {
         ours.clone().header(&json!({ "kid": format!("unknown-{number}") })).signed(&key)
     };
 
-    // No keys are cached, and all callers start at once: one caller fetches the keys, and the
-    // others wait for the result.
+    // No keys are cached, and all callers start at the same time. One caller fetches the keys, and
+    // the other callers wait for the result.
     let mut asking = JoinSet::new();
     for number in 0..200 {
         let (client, token) = (client.clone(), forged(number));
@@ -148,14 +148,14 @@ async fn cached_keys_remain_in_use_while_auth_api_is_unavailable() {
     let token = api.login(&Wallet::generate()).await.access;
     assert_eq!(resource.me(&token).await.status, 200);
     proxy.cut();
-    // The keys are stale after ten seconds, and requests for new ones fail.
+    // The keys are stale after ten seconds, and requests for new keys fail.
     eventually("the keys are requested again", async || {
         assert_eq!(resource.me(&token).await.status, 200);
         !resource.program.log_events("keys_fetch_failed").is_empty()
     })
     .await;
     assert_eq!(resource.me(&token).await.status, 200);
-    // An unknown key may be a new one, so the result is not a rejection.
+    // An unknown key may be a new key, so the token is not rejected as invalid.
     let unknown = Jwt::read(&token).header(&json!({ "kid": "unknown" })).signed(&api.signing_key());
     assert!(is_unavailable(&resource.me(&unknown).await));
     proxy.restore();
@@ -188,7 +188,7 @@ async fn only_the_newest_64_keys_are_kept() {
     let api = AuthApi::start(&database, &[]).await;
     let token = api.login(&Wallet::generate()).await.access;
     let (ours, key) = (Jwt::read(&token), api.signing_key());
-    // Oldest first, like the keys of auth-api; some of the keys must be ignored.
+    // The oldest key comes first, as in auth-api's set. Some of the keys must be ignored.
     let keys =
         (0..80).flat_map(|number| [json!({ "kty": "RSA" }), jwk(&format!("key-{number}"), &key)]);
     let set = json!({ "keys": keys.collect::<Vec<_>>() }).to_string();
@@ -253,7 +253,7 @@ async fn invalid_key_set_does_not_replace_cached_keys() {
         assert_eq!(server.received().len(), 2, "{name}");
         client.verify(&token).await.unwrap();
     }
-    // No set is used for longer than the maximum.
+    // No set is used for longer than the maximum time.
     let server = Receiver::answering(&[(200, &good), (500, "")]).await;
     let short = client_of(&format!("http://{}", server.address())).keys_max_stale(Duration::ZERO);
     let client = short.keys_pause(Duration::ZERO).build().unwrap();

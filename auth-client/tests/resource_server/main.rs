@@ -1,5 +1,5 @@
-//! Tests of the example service in front of a running auth-api: which requests it accepts, and
-//! when. Behavior that requests cannot show is tested on the crate itself.
+//! Tests of the example service with a running auth-api: which requests the service accepts, and
+//! when. Behavior that cannot be observed with requests is tested on the crate itself.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 mod introspection;

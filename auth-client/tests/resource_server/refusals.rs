@@ -115,8 +115,8 @@ async fn invalid_or_foreign_tokens_are_rejected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // The tokens above were rejected because of what was changed in them, and not because the test
-    // signed them.
+    // The tokens above were rejected because of the changes in them, and not because the test had
+    // signed them: a token that the test signs without changes is accepted.
     let by_hand = ours.clone().claims(&json!({ "jti": "by hand" })).signed(&key);
     assert_eq!(resource.me(&by_hand).await.status, 200);
     let answer = resource.me(&tokens.access).await;

@@ -1,10 +1,10 @@
-//! Checks of sessions, with auth-api or with its denylist.
+//! Checks whether a session was revoked, with introspection or with the denylist.
 
 use testkit::{Answer, AuthApi, Database, Proxy, Redis, Service, Tokens, Wallet, eventually};
 
 use crate::stage::{Resource, is_refused, is_unavailable};
 
-/// An API that another service may query, with one session that was logged out and one that is
+/// An auth-api that another service may query, with two sessions: one was logged out, and one is
 /// live.
 struct Stage {
     _database: Database,
@@ -74,7 +74,7 @@ async fn no_session_is_accepted_while_auth_api_is_unavailable() {
     assert_eq!(resource.me(&stage.live.access).await.status, 200);
     proxy.restore();
     assert_eq!(resource.danger(&stage.live.access).await.status, 204);
-    // auth-api accepts the request and does not respond.
+    // auth-api receives the request and does not respond.
     proxy.stall();
     assert!(is_unavailable(&resource.danger(&stage.live.access).await));
 }
@@ -89,8 +89,8 @@ async fn no_session_is_accepted_without_valid_client_credentials() {
     assert_eq!(wrong.me(&stage.live.access).await.status, 200);
 }
 
-/// Returns the response of a resource server that has only Redis, once Redis has responded in time.
-/// Until then, all requests are rejected.
+/// Returns the response of a resource server whose only source is Redis, as soon as Redis has
+/// responded in time. Before that, the resource server rejects all requests.
 async fn known(resource: &Resource, token: &str) -> Answer {
     let mut answer = resource.danger(token).await;
     eventually("Redis responds in time", async || {
@@ -130,12 +130,12 @@ async fn incomplete_denylist_is_not_trusted() {
     eventually("Redis is used", async || alone.danger(&stage.live.access).await.status == 204)
         .await;
     assert!(stage.redis.command("FLUSHALL").starts_with("+OK"));
-    // The list is now empty, and the marker of another deployment does not apply.
+    // The list is now empty, and there is only the marker of another deployment, which is not used.
     assert!(stage.redis.command("SET {q}:deny:complete 1").starts_with("+OK"));
     for token in [&stage.live.access, &stage.revoked.access] {
         assert!(is_unavailable(&alone.danger(token).await));
     }
-    // auth-api has the state of all sessions, and rewrites the list when it is queried.
+    // auth-api knows the state of all sessions, and rewrites the list when auth-api is queried.
     assert_eq!(asking.danger(&stage.live.access).await.status, 204);
     assert!(is_refused(&asking.danger(&stage.revoked.access).await));
 }

@@ -2,7 +2,7 @@ use auth_client::{AuthClient, Builder};
 use reqwest::{Client, RequestBuilder};
 use testkit::{Answer, AuthApi, Program, example};
 
-/// The example as a process.
+/// The example service, as a process.
 pub(crate) struct Resource {
     pub(crate) program: Program,
     url: String,
@@ -10,7 +10,8 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// Starts the example for the auth-api at this URL, with additional environment variables.
+    /// Starts the example service for the auth-api at this URL, with additional environment
+    /// variables.
     pub(crate) async fn start(auth_url: &str, more: &[(&str, &str)]) -> Self {
         let issuer = AuthApi::PUBLIC_URL;
         let mut env = vec![
@@ -61,7 +62,7 @@ pub(crate) fn client_of(auth_url: &str) -> Builder {
     AuthClient::builder(auth_url).issuer(AuthApi::PUBLIC_URL).audience(AuthApi::PUBLIC_URL)
 }
 
-/// Whether this is the response to a token that is not accepted.
+/// Returns `true` if this is the response to a token that is not accepted.
 pub(crate) fn is_refused(answer: &Answer) -> bool {
     answer.status == 401
         && answer
@@ -71,14 +72,15 @@ pub(crate) fn is_refused(answer: &Answer) -> bool {
         && answer.body["code"] == "unauthenticated"
 }
 
-/// Whether this is the response while it cannot be determined whether a token is valid.
+/// Returns `true` if this response means that the validity of a token cannot be determined at the
+/// moment.
 pub(crate) fn is_unavailable(answer: &Answer) -> bool {
     answer.status == 503
         && answer.headers.contains_key("retry-after")
         && answer.body["code"] == "unavailable"
 }
 
-/// Returns how many requests for its keys auth-api has received.
+/// Returns the number of requests for keys that auth-api has received.
 pub(crate) async fn fetches(api: &AuthApi) -> f64 {
     let line = r#"auth_api_http_request_duration_seconds_count{method="GET",route="/.well-known/jwks.json",status="200"}"#;
     api.metric(line).await

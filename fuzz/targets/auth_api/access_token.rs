@@ -19,7 +19,7 @@ const KID: &str = "20200101T000000Z-fuzz";
 const ISSUER: &str = "https://auth.example.test";
 const AUDIENCE: &str = "https://api.example.test";
 const TTL: i64 = 900;
-/// The tolerance that is added to the lifetime of a token.
+/// The tolerance for differences between clocks, in seconds.
 const LEEWAY: i64 = 30;
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[5; 32]));
@@ -48,11 +48,11 @@ static GENUINE: LazyLock<String> = LazyLock::new(|| {
     TOKENS.issue(&grant).unwrap().token.expose_secret().to_owned()
 });
 
-/// Every accepted token has a valid signature, the right type, issuer and audience, and is valid at
-/// the current time.
+/// Asserts that every accepted token has a valid signature, has the right type, issuer and
+/// audience, and is valid at the current time.
 ///
-/// The input is a token. If it contains a newline, it is a header and claims, which the target
-/// signs.
+/// The input is a token. If the input contains a newline, it is a header and claims instead, and
+/// this function signs them.
 pub fn access_token(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         let token = text
@@ -79,8 +79,9 @@ fn signed(header: &str, claims: &str) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// Returns the session of a valid token. It checks the token in a different way than auth-api: with
-/// another implementation of the signature, and with untyped JSON values.
+/// Returns the session of a valid token, or `None` if the token is not valid. This function
+/// verifies the token with different code than auth-api: with another implementation of the
+/// signature check, and with untyped JSON values.
 fn expected_session(token: &str) -> Option<Uuid> {
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { return None };
     let json =

@@ -26,7 +26,7 @@ static NOW: LazyLock<DateTime<Utc>> =
     LazyLock::new(|| DateTime::parse_from_rfc3339("2026-11-21T09:00:00Z").unwrap().to_utc());
 static OURS: LazyLock<ChallengeIssuer> =
     LazyLock::new(|| issuer(SECRET, "https://auth.example.test", Network::Testnet));
-/// Other deployments: with a different secret, domain, scheme, or network.
+/// Other deployments. Each one differs in the secret, the domain, the scheme, or the network.
 static OTHERS: LazyLock<[ChallengeIssuer; 4]> = LazyLock::new(|| {
     [
         issuer(OTHER_SECRET, "https://auth.example.test", Network::Testnet),
@@ -59,15 +59,15 @@ fn signed(message: &str) -> Signature {
     Signature::parse(&hex::encode(WALLET.sign(&digest).to_bytes())).unwrap()
 }
 
-/// Every accepted message was issued by this deployment, has a signature of the wallet in it, and
-/// has not expired.
+/// Asserts that every accepted message was issued by this deployment, is signed by the wallet that
+/// it names, and has not expired.
 pub fn challenge_message(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         accepted_message_contains_its_fields(text);
     }
     if let Some(altered) = edited_text(&GENUINE, data) {
-        // The altered message must be rejected before its signature is checked, which would return
-        // `BadSignature`.
+        // The altered message must be rejected before its signature is checked. The check of the
+        // signature would return `BadSignature`.
         let refused = OURS.verify(&altered, &INVALID_SIGNATURE, *NOW).unwrap_err();
         assert!(
             matches!(refused, ChallengeRefused::NotOurs | ChallengeRefused::Altered),
@@ -86,7 +86,7 @@ fn accepted_message_contains_its_fields(text: &str) {
         Err(_) => return,
     }
     // The message is authentic, belongs to this domain and chain, and has not expired. It is
-    // another message of the corpus, perhaps of another wallet.
+    // therefore a genuine message from the corpus, and it may be for another wallet.
     assert!(text.is_ascii() && text.len() <= 1024 && !text.contains(['\r', '\0']), "{text:?}");
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), 12, "{text:?}");

@@ -1,6 +1,7 @@
 //! Applies the edits that the fuzzer describes to a valid value.
 
-/// Maximum number of edits. A value that differs much from a valid one is rejected early.
+/// Maximum number of edits. A value that differs much from a valid value would be rejected early,
+/// and the later checks would not be tested.
 const MOST: usize = 8;
 
 /// Returns `original` with the edits that `script` describes. An edit has four bytes: the kind, the
@@ -23,8 +24,8 @@ pub(super) fn edited(original: &[u8], script: &[u8]) -> Vec<u8> {
     edited
 }
 
-/// Edits a text like [`edited`]. Returns `None` if the result is not valid UTF-8, or is the
-/// original.
+/// Edits a text as [`edited`] does. Returns `None` if the result is not valid UTF-8 or is equal to
+/// the original.
 pub(super) fn edited_text(original: &str, script: &[u8]) -> Option<String> {
     let edited = String::from_utf8(edited(original.as_bytes(), script)).ok()?;
     (edited != original).then_some(edited)

@@ -1,4 +1,4 @@
-//! The fuzz targets of auth-api. Each one is a function of arbitrary bytes that asserts its
+//! The fuzz targets of auth-api. Each target is a function that takes arbitrary bytes and asserts
 //! invariants.
 
 mod access_token;
@@ -14,8 +14,8 @@ pub use refresh_token::refresh_token;
 pub use session_cookie::session_cookie;
 pub use strkey_signature::strkey_signature;
 
-/// A fixed `AUTH_SECRET` of 32 bytes, so that the corpus can contain tokens that were created with
-/// it.
+/// An `AUTH_SECRET` of 32 bytes. It is a constant, so that the corpus can contain tokens that were
+/// created with it.
 const SECRET: &str = "dGVzdCBzZWNyZXQgb25lLCAzMiBieXRlcyBsb25nLi4=";
 /// A different `AUTH_SECRET`.
 const OTHER_SECRET: &str = "dGVzdCBzZWNyZXQgdHdvLCAzMiBieXRlcyBsb25nLi4=";

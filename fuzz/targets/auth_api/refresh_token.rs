@@ -18,8 +18,8 @@ fn made(session_id: Uuid, generation: u32) -> RefreshToken {
     RefreshToken::generate(&OURS, None, SessionId(session_id), generation).unwrap()
 }
 
-/// A parsed token has the values that it was created with, has only one encoding, and no other
-/// token is accepted.
+/// Asserts that a parsed token has the values that it was created with, that it has only one
+/// encoding, and that no other token is accepted.
 pub fn refresh_token(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         genuine_token_has_one_encoding(text);
@@ -66,8 +66,8 @@ fn created_token_is_parsed(data: &[u8]) {
     assert!(with_key.is_among(&family));
     assert!(!token.is_among(&family), "accepted without the family key");
 
-    // Only the predecessor can open a successor that it sealed, and only if the sealed value is
-    // unchanged.
+    // A sealed successor can be opened only with the token that sealed it, and only if the sealed
+    // value is unchanged.
     assert_eq!(token.unseal(data, &OURS), None);
     if let Some(next) = generation.checked_add(1) {
         let successor = made(id, next);

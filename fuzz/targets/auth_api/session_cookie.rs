@@ -15,9 +15,9 @@ static OTHERS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(OTHER_SECRET)
 static GENUINE: LazyLock<SessionToken> =
     LazyLock::new(|| SessionToken::generate(&OURS, SessionId(Uuid::from_u128(7))).unwrap());
 
-/// A parsed token has the values that it was created with, has only one encoding, and no other
-/// token is accepted. The session cookie is found among any other cookies in a Cookie header,
-/// unless it occurs twice.
+/// Asserts that a parsed token has the values that it was created with, that it has only one
+/// encoding, and that no other token is accepted. Also asserts that the session cookie is found
+/// among any other cookies in a Cookie header, unless it occurs twice.
 pub fn session_cookie(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data)
         && let Ok(token) = SessionToken::parse(text, &OURS)

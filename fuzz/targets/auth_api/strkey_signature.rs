@@ -22,8 +22,8 @@ static GENUINE: LazyLock<[u8; 64]> = LazyLock::new(|| {
     WALLET.sign(&digest).to_bytes()
 });
 
-/// An address has one encoding, a signature has two (base64 and hex), and no altered signature is
-/// valid for the same message.
+/// Asserts that an address has only one encoding, that a signature has only two encodings (base64
+/// and hex), and that no altered signature is valid for the same message.
 ///
 /// The input is an address and a signature, separated by a newline.
 pub fn strkey_signature(data: &[u8]) {
@@ -31,7 +31,8 @@ pub fn strkey_signature(data: &[u8]) {
         let (address, signature) = text.split_once('\n').unwrap_or((text, text));
         let (address, signature) = (usable(address), well_written(signature));
         if let (Some(address), Some(signature)) = (address, signature) {
-            // The message is derived from the input, so the signature cannot have been made for it.
+            // The message is derived from the input, so the signature in the input cannot have been
+            // made for the message.
             let message = Sha256::digest(data);
             assert!(
                 !signature.verifies(&message, &address),
@@ -55,8 +56,8 @@ fn usable(text: &str) -> Option<AccountAddress> {
     Some(address)
 }
 
-/// An address is usable if its 32 bytes are the canonical encoding of a point that does not have a
-/// small order.
+/// Asserts that an address is accepted exactly if its 32 bytes are the canonical encoding of a
+/// point that does not have a small order.
 fn check_key(bytes: [u8; 32]) {
     let usable = AccountAddress::parse(PublicKey(bytes).to_string().as_str()).is_ok();
     let key = VerifyingKey::from_bytes(&bytes);
@@ -75,7 +76,7 @@ fn well_written(text: &str) -> Option<Signature> {
     signature.ok()
 }
 
-/// No change to a valid signature or to its message is accepted.
+/// Asserts that a valid signature is rejected if the signature or its message is changed.
 fn altered(script: &[u8]) {
     let parsed = |bytes: &[u8]| Signature::parse(&hex::encode(bytes));
     let genuine = parsed(&*GENUINE).unwrap();

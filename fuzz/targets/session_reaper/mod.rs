@@ -1,5 +1,5 @@
-//! The fuzz targets of session-reaper. Each one is a function of arbitrary bytes that asserts its
-//! invariants.
+//! The fuzz targets of session-reaper. Each target is a function that takes arbitrary bytes and
+//! asserts invariants.
 
 mod reaper_toml;
 

@@ -8,8 +8,8 @@ use session_reaper::config::targets_of;
 /// Maximum value of `keep`.
 const LONGEST: Duration = Duration::from_hours(24 * 36_525);
 
-/// Every error is reported with its line. Valid targets are consistent, and have the same meaning
-/// after they are written out and parsed again.
+/// Asserts that every error is reported with a line of the file. Asserts that valid targets are
+/// consistent, and that they have the same meaning after they are written out and parsed again.
 pub fn reaper_toml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match targets_of("reaper.toml", text) {
@@ -56,7 +56,7 @@ fn is_consistent(targets: &[Target]) {
         for reason in &target.reasons {
             assert_eq!(Ident::parse(&reason.column.quoted()).as_ref(), Some(&reason.column));
             assert!(reason.keep <= LONGEST, "{target:?}");
-            // Rows that auth-api still needs are never deleted, for any content of the file.
+            // Whatever the file contains, rows that auth-api still needs must never be deleted.
             let least = match (target.table.name.as_str(), reason.column.as_str()) {
                 ("sessions", "expires_at" | "revoked_at") => Duration::from_hours(1),
                 ("consumed_challenges", "expires_at") => Duration::from_mins(10),
@@ -88,7 +88,7 @@ fn meaning(targets: &[Target]) -> Vec<String> {
     targets.iter().map(of).collect()
 }
 
-/// Writes a target as a `[[target]]`, including all values from a preset.
+/// Writes a target as a `[[target]]` table, including the values that came from a preset.
 fn written(target: &Target) -> String {
     let mut toml = format!("[[target]]\ntable = {}\ndue = [", text(&target.table.quoted()));
     for reason in &target.reasons {
@@ -135,8 +135,8 @@ fn written(target: &Target) -> String {
     toml
 }
 
-/// Returns a basic TOML string. It equals the JSON string, except that JSON does not require U+007F
-/// to be escaped.
+/// Returns the text as a basic TOML string. This is the same as the JSON string, except that TOML
+/// also requires U+007F to be escaped.
 fn text(of: &str) -> String {
     serde_json::Value::from(of).to_string().replace('\u{7f}', "\\u007f")
 }

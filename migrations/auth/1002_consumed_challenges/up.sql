@@ -1,4 +1,5 @@
--- Challenges are stateless until they are used; a used one is remembered here until it could not be used anyway.
+-- A challenge is not stored until it is used. A used challenge is stored here until it has expired
+-- and could not be used again.
 
 CREATE TABLE consumed_challenges (
     nonce_hash bytea       PRIMARY KEY CHECK (octet_length(nonce_hash) = 32),

@@ -1,6 +1,8 @@
--- If this is cut short it leaves an invalid index behind, and says so when it is tried again:
--- DROP INDEX CONCURRENTLY accounts_last_login_at_id_idx; then once more.
+-- If this migration is interrupted, it leaves an invalid index, and the next attempt fails with an
+-- error. In this case, run DROP INDEX CONCURRENTLY accounts_last_login_at_id_idx and apply the
+-- migration again.
 --
--- For the reaper's pass over accounts that nobody logs in to any more (off unless KEEP_ACCOUNTS is given). A login changes
--- last_login_at and so is no HOT update of its account any more: one index entry more beside those of the session that it makes.
+-- The index is for the reaper's pass over accounts without a recent login (only if KEEP_ACCOUNTS is
+-- set). A login changes last_login_at. With this index, the update of the account is no longer
+-- heap-only (HOT), so a login adds another index entry besides the entries for the new session.
 CREATE INDEX CONCURRENTLY accounts_last_login_at_id_idx ON accounts (last_login_at, id);

@@ -1,11 +1,12 @@
--- What tells a retry from a reuse, where the time since the last rotation does not.
+-- The data that distinguishes a retry from reuse if the time since the last rotation is not
+-- sufficient.
 SET LOCAL lock_timeout = '2s';
 
 ALTER TABLE token_families
     ADD COLUMN previous_rotated_at timestamptz,
     ADD COLUMN attempt_hash bytea;
 
--- Validated by the next migration, which does not keep writers waiting.
+-- The next migration validates the constraint, without blocking writers.
 ALTER TABLE token_families
     ADD CONSTRAINT token_families_attempt_hash_check CHECK (octet_length(attempt_hash) = 32) NOT VALID;
 

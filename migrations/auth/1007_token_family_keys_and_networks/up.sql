@@ -1,8 +1,10 @@
--- The key that proves that a family issued a token, what shows a retry from another network, and the expiry that is shown while a
--- rotation is young.
+-- Adds three kinds of data: the key that proves that a family issued a token; the networks and the
+-- counts that detect retries from another network; and the expiry that clients are shown shortly
+-- after a rotation.
 SET LOCAL lock_timeout = '2s';
 
--- In this order: the WAL of an update in place omits what stays the same at the end of the row.
+-- The order matters: if the end of a row does not change, the WAL record of an in-place update
+-- omits it. Columns that rarely change therefore come last.
 ALTER TABLE token_families
     ADD COLUMN recorded_generation bigint,
     ADD COLUMN previous_expires_at timestamptz,
@@ -12,7 +14,7 @@ ALTER TABLE token_families
     ADD COLUMN foreign_generations integer,
     ADD COLUMN key bytea;
 
--- Validated by the next migration, which does not keep writers waiting.
+-- The next migration validates the constraints, without blocking writers.
 ALTER TABLE token_families
     ADD CONSTRAINT token_families_last_ipv4_check CHECK (family(last_ipv4) = 4) NOT VALID,
     ADD CONSTRAINT token_families_last_ipv6_check CHECK (family(last_ipv6) = 6 AND masklen(last_ipv6) = 64) NOT VALID,

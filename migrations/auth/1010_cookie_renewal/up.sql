@@ -1,5 +1,6 @@
--- A cookie session changes its token when its expiry slides. The token before it stays good for a while, because a browser
--- may not have kept the answer that carried the new one.
+-- When the expiry of a cookie session is extended, the session gets a new token. The previous token
+-- remains valid for a while, because the browser may not have stored the response that contained
+-- the new token.
 SET LOCAL lock_timeout = '2s';
 
 ALTER TABLE sessions
@@ -7,7 +8,7 @@ ALTER TABLE sessions
     ADD COLUMN previous_until timestamptz,
     ADD COLUMN sealed_successor bytea;
 
--- Validated by the next migration, which does not keep writers waiting.
+-- The next migration validates the constraints, without blocking writers.
 ALTER TABLE sessions
     ADD CONSTRAINT sessions_previous_hash_check CHECK (octet_length(previous_hash) = 32) NOT VALID,
     ADD CONSTRAINT sessions_sealed_successor_check CHECK (octet_length(sealed_successor) BETWEEN 40 AND 255) NOT VALID;

@@ -1,4 +1,5 @@
--- The reaper's own two tables: what its runs did, and what reapers share. It works without them and keeps no history.
+-- The reaper's own two tables: the run history, and the state that all reapers of a database share.
+-- The tables are optional: without them, no run history is kept.
 
 CREATE TABLE reaper_runs (
     id           uuid        PRIMARY KEY,

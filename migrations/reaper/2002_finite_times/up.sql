@@ -1,5 +1,6 @@
--- The times of a run are finite. A program could otherwise set one to `-infinity`, which no reader
--- can show. Existing rows are not validated: readers skip those that they cannot read.
+-- The times of a run must be finite. Otherwise, a program could set a time to `-infinity`, which no
+-- reader can show. Existing rows are not validated, because readers skip rows that they cannot
+-- read.
 SET LOCAL lock_timeout = '2s';
 
 ALTER TABLE reaper_runs ADD CONSTRAINT reaper_runs_finite_times CHECK (

@@ -1,4 +1,5 @@
--- In SQL because the new end is used in both SET and WHERE, from the same reading of the clock.
+-- Written in SQL because SET and WHERE both use the new value of previous_until, computed from the
+-- same reading of the clock.
 UPDATE sessions
 SET previous_until = clock.at + span.grace
 FROM (SELECT clock_timestamp() AS at) AS clock,

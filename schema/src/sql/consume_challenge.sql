@@ -1,5 +1,5 @@
--- In SQL because the insert depends on the database's clock, and both results use the same reading
--- of it.
+-- Written in SQL because the insert depends on the database's clock, and both results must use the
+-- same reading of the clock.
 WITH challenge AS MATERIALIZED (
     SELECT challenge.expires_at, challenge.expires_at > clock_timestamp() AS valid
     FROM (VALUES ($1::timestamptz)) AS challenge (expires_at)

@@ -1,7 +1,7 @@
--- In SQL because Diesel's UPDATE does not support ordered subqueries. One statement ends all
--- sessions that a login ends, so that their rows are locked in the order of their ids (lock order):
--- the session whose cookie the login replaces, which may belong to another account, and the
--- account's oldest sessions beyond the limit.
+-- Written in SQL because Diesel's UPDATE does not support ordered subqueries. A login ends two
+-- kinds of sessions: the session whose cookie the login replaces, which may belong to another
+-- account; and the oldest sessions of the account beyond the limit. One statement ends all of them,
+-- so that their rows are locked in the order of their ids (lock order).
 WITH replaced AS (
     SELECT id FROM sessions
     WHERE id = $1 AND $2 IN (token_hash, previous_hash) AND revoked_at IS NULL AND expires_at > clock_timestamp()

@@ -1,4 +1,4 @@
--- In SQL because the new expiry is used in both SET and WHERE, and Diesel has no least().
+-- Written in SQL because SET and WHERE both use the new expiry, and Diesel has no least().
 UPDATE sessions
 SET expires_at = least(slide.until, absolute_expires_at)
 FROM (SELECT clock_timestamp() + $1::interval AS until) AS slide

@@ -1,6 +1,6 @@
--- In SQL because the new expiry is used in both SET and WHERE, and Diesel has no least(). The
--- replaced token stays valid until the expiry that it had. No token is replaced while its
--- predecessor is still valid.
+-- Written in SQL because SET and WHERE both use the new expiry, and Diesel has no least(). The
+-- replaced token remains valid until the session would have expired without this renewal. No token
+-- is replaced while its predecessor is still valid.
 UPDATE sessions
 SET previous_hash = token_hash,
     previous_until = expires_at,

@@ -1,5 +1,5 @@
--- In SQL because Diesel's UPDATE does not support ordered subqueries. Rows are locked in the order
--- of their ids (lock order).
+-- Written in SQL because Diesel's UPDATE does not support ordered subqueries. Rows are locked in
+-- the order of their ids (lock order).
 UPDATE sessions
 SET revoked_at = clock_timestamp(), revoked_reason = $1
 WHERE id = ANY (ARRAY (

@@ -1,6 +1,6 @@
--- In SQL because Diesel has no UPDATE … FROM, and the response needs the session's times in the
--- same round trip. Only the family is locked. A revocation that commits concurrently takes
--- precedence, because no token of a revoked session is valid.
+-- Written in SQL because Diesel has no UPDATE … FROM, which is needed to return the times of the
+-- session in the same round trip. Only the row of the family is locked. A revocation that commits
+-- concurrently takes precedence, because no token of a revoked session is valid.
 UPDATE token_families AS family
 SET generation = family.generation + 1,
     previous_hash = family.token_hash,

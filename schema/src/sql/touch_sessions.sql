@@ -1,5 +1,6 @@
--- In SQL because Diesel does not support SKIP LOCKED in a subquery of UPDATE. A locked session is
--- being changed anyway, and an ended one must not change.
+-- Written in SQL because Diesel does not support SKIP LOCKED in a subquery of UPDATE. Locked
+-- sessions are skipped, because another transaction is changing them anyway. Sessions that have
+-- ended must not be changed.
 UPDATE sessions
 SET last_seen_at = clock_timestamp()
 WHERE id = ANY (ARRAY (

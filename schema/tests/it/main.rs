@@ -1,4 +1,4 @@
-//! The tests of the tables, as one program: a file for each subject.
+//! The tests of the tables, in one program. Each subject has its own file.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -107,8 +107,8 @@ async fn down_migrations_revert_all_changes() {
     assert_eq!(shape(&database).await, before);
 }
 
-/// Applies the reaper's migrations with Diesel, as session-reaper did before it had a runner of its
-/// own.
+/// Applies the reaper's migrations with Diesel, as session-reaper did before it had its own
+/// migration runner.
 async fn apply_with_diesel(database: &Database) -> usize {
     let connection = AsyncPgConnection::establish(&database.url()).await.unwrap();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/reaper");
@@ -117,7 +117,7 @@ async fn apply_with_diesel(database: &Database) -> usize {
     harness.run_pending_migrations(migrations).unwrap().len()
 }
 
-/// Returns the definition of the table of versions, and the versions.
+/// Returns the definition of the versions table, and the versions in it.
 async fn versions(database: &Database) -> String {
     database
         .one(
@@ -140,8 +140,9 @@ async fn reaper_migrations_are_compatible_with_diesel() {
     assert_eq!(shape(&old_first).await, shape(&new_first).await);
 }
 
-/// Reverts the last migration and applies it again, then the last two, and so on. Otherwise,
-/// dropping the table in the next `down.sql` could hide an error in a later one.
+/// Reverts the last migration and applies it again, then reverts and applies the last two
+/// migrations, and so on. If all migrations were reverted at once, an error in one `down.sql` could
+/// be hidden by another `down.sql` that drops the whole table.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_down_reverts_its_own_up() {
     let database = Database::empty().await;
