@@ -26,8 +26,8 @@ pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// is needed.
 pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 
-/// auth-api publishes the keys whose tokens may still be valid: usually two or three keys. If a set
-/// has more keys than this limit, only the newest keys are kept, because auth-api signs with one of
+/// auth-api publishes the keys whose tokens may still be valid: two or three keys. If a set has
+/// more keys than this limit, only the newest keys are kept, because auth-api signs with one of
 /// these keys now or later. If the whole set were rejected instead, all tokens would be rejected.
 const MAX_KEYS: usize = 64;
 

@@ -8,8 +8,8 @@
 //! session must be checked, a [`SessionSource`] (`Denylist`, with the feature `redis`) or
 //! introspection then determines its state.
 //!
-//! - `keys`: the set of public keys, which is fetched, cached and refreshed. - `http`: requests
-//!   that are limited in time and size.
+//! - `keys`: the set of public keys, which is fetched, cached and refreshed.
+//! - `http`: requests that are limited in time and size.
 //! - `introspection`: a client for RFC 7662 and RFC 7009.
 //! - `actix` (a feature): the extractors `AccessToken` and `Session`, and their responses to
 //!   rejected requests.

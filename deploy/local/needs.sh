@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Finds everything that a script needs before any long operation starts. `acquire NEED...` finds the
-# programs, downloads missing ones, and lists those that are still missing in one message. Source
-# this with `here` set to deploy/local.
+# Finds the programs that a script needs. A script calls `acquire NEED...` before it starts any long
+# operation. `acquire` finds the programs and downloads missing programs. If some programs are still
+# missing, it lists all of them in one message. Source this file with `here` set to deploy/local.
 : "${here:?}"
 # shellcheck source=deploy/local/places.sh
 . "$here/places.sh"
@@ -9,7 +9,7 @@
 . "$here/programs.sh"
 
 # Debian installs servers in directories that only root's PATH contains. Unpacked programs come
-# last, so that they only fill gaps.
+# last, so that they are used only if the system does not have the program.
 export PATH=$PATH:/usr/sbin
 for directory in usr/bin usr/sbin bin sbin; do PATH=$PATH:$debian/wrapped/$directory; done
 
@@ -18,8 +18,9 @@ readonly SERVERS=(postgresql redis-server)
 # shellcheck disable=SC2034
 readonly LINTERS=(rust rustfmt clippy cc shellcheck cargo-deny typos)
 # The tests require a connection pooler, a library that changes the clock, `kill` to send signals,
-# OpenSSL to create keys, the programs in the documentation's commands, Prometheus's tool that
-# checks metrics, a benchmark to compare with, a browser, and packages from registries.
+# OpenSSL to create keys, the programs that commands in the documentation use, Prometheus's tool
+# that checks metrics, a Redis benchmark to compare results with, a browser, and packages from
+# registries.
 # shellcheck disable=SC2034
 readonly TESTS=("${SERVERS[@]}" pgbouncer libfaketime kill openssl curl jq promtool redis-benchmark chromium python3 pip)
 
@@ -49,7 +50,7 @@ has() { # NEED
     chromium) find_chromium ;;
     pip) find_pip ;;
     rust) type -P cargo >/dev/null && at_least "$(rust_version)" "$(rust_wanted)" ;;
-    # Run outside the workspace, because an old cargo cannot read its manifest.
+    # Run outside the workspace, because an old cargo cannot read the manifest of the workspace.
     rustfmt) (cd / && cargo fmt --version) >/dev/null 2>&1 ;;
     clippy) (cd / && cargo clippy --version) >/dev/null 2>&1 ;;
     debootstrap) type -P debootstrap >/dev/null || [[ -x $debian/usr/sbin/debootstrap ]] ;; # a script, so it is not wrapped
@@ -58,7 +59,7 @@ has() { # NEED
     esac
 }
 
-lacking() { # NEED...: sets `missing` without duplicates
+lacking() { # NEED...: sets `missing` to the needs that are not met, without duplicates
     local need
     missing=()
     for need; do

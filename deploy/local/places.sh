@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sets the directories that scripts share: `root` (the repository), `target` (the build) and
-# `debian` (the packages that deploy/local/packages has unpacked). Source this with `here` set to
-# deploy/local.
+# `debian` (the packages that deploy/local/packages has unpacked). Source this file with `here` set
+# to deploy/local.
 : "${here:?}"
 
 root=$(cd -- "$here/../.." && pwd -P)

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# Starts programs in the background and stops them: only those that it started, and always with a
-# time limit. `stack` sources this and provides STACK_DIR and `note` (to print messages).
+# Starts programs in the background and stops them. Only programs that were started here are
+# stopped, and always with a time limit. `stack` sources this file and provides STACK_DIR and `note`
+# (to print messages).
 : "${STACK_DIR:?}"
 
-# Sets a variable to a free port, below the range that the kernel uses for outgoing connections. A
-# caller that loses the race for a port tries another one.
+# Sets a variable to a free port, below the range that the kernel uses for outgoing connections. If
+# another process takes the port before the caller does, the caller tries another port.
 free_port() { # VARIABLE
     local port
     for _ in {1..100}; do
@@ -19,8 +20,8 @@ free_port() { # VARIABLE
     return 1
 }
 
-# Prints the ID of the current boot and the time since that boot at which a process was started. A
-# process ID is never reused with the same start time.
+# Prints the ID of the current boot, and the time from that boot to the start of a process. No two
+# processes have both the same process ID and the same start time.
 birth_of() { # PID; fails if the process has ended, even if it has not been reaped
     local stat boot
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
@@ -39,8 +40,8 @@ pid_of() { # NAME
 }
 
 # `own` records the process that uses the servers, and `abandoned` returns whether that process has
-# ended. The files may also belong to a process of another machine or container, which is not
-# visible from here and never counts as ended.
+# ended. The recorded process may be on another machine or in another container. Such a process is
+# not visible here and never counts as ended.
 own() { echo "$1 $(birth_of "$1") $(readlink /proc/self/ns/pid)" >"$STACK_DIR/owner"; } # PID
 abandoned() {
     local pid birth space boot
@@ -51,8 +52,9 @@ abandoned() {
 
 running() { pid_of "$1" >/dev/null; }
 
-# Starts a program in its own session, so that Ctrl-C does not reach it, and waits until it is
-# ready. Its output goes to log/NAME.log. Fails if the program ends or is not ready in time.
+# Starts a program in its own session, so that Ctrl-C does not reach the program, and waits until
+# the program is ready. The output of the program goes to log/NAME.log. Fails if the program ends or
+# is not ready in time.
 start() { # NAME SECONDS READY... -- COMMAND...
     local name=$1 deadline=$((SECONDS + $2)) pid ready=()
     shift 2
@@ -86,7 +88,8 @@ insist() { # NAME FUNCTION
     return 1
 }
 
-# Runs a command to completion. Its output goes to log/NAME.log, and is shown if the command fails.
+# Runs a command to completion. The output of the command goes to log/NAME.log, and its end is shown
+# if the command fails.
 logged() { # NAME COMMAND...
     local log=$STACK_DIR/log/$1.log
     shift
@@ -97,7 +100,8 @@ logged() { # NAME COMMAND...
     fi
 }
 
-# Stops a program with the first signal, and with the next ones if it does not end.
+# Sends the first signal to a program. If the program does not end in time, sends the next signal,
+# and so on.
 stop() { # NAME SIGNAL...
     local name=$1 pid signal
     shift
@@ -114,7 +118,7 @@ stop() { # NAME SIGNAL...
     rm -f -- "$STACK_DIR/$name.pid"
 }
 
-answers() { # PORT REQUEST PATTERN: compares the first line of a response, without curl
+answers() { # PORT REQUEST PATTERN: compares the first line of the response with the pattern, without curl
     local line
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
     printf '%b' "$2" >&3

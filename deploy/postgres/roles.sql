@@ -1,18 +1,18 @@
--- Creates two roles with exactly the privileges that each program needs.
+-- Creates a role for each of the two programs, with exactly the privileges that the program needs.
 --
--- Apply this as the owner of the tables, with the privilege to create roles, after
--- `auth-api migrate` or `session-reaper migrate` or both, and again after every new migration. It
--- revokes the existing privileges of the two roles on these tables and grants those listed here, in
--- one transaction.
--- Applying it again therefore removes excess privileges, and the roles never lack the others. Then
--- set a password for each role: ALTER ROLE auth_api PASSWORD '…'. Any client can run this file: it
+-- Apply this file as the owner of the tables, who must also have the privilege to create roles.
+-- Apply it after `auth-api migrate`, `session-reaper migrate` or both, and again after every new
+-- migration. In one transaction, the file revokes the existing privileges of the two roles on these
+-- tables and grants the privileges that are listed here. If you apply the file again, it therefore
+-- removes excess privileges, and the roles never lack a privilege that they need. Then set a
+-- password for each role: ALTER ROLE auth_api PASSWORD '…'. Any client can run this file: it
 -- contains no psql commands.
 --
--- The tables are found along the search_path. Tables that only have the same names as those of the
--- two programs get no grants.
+-- The tables are found along the search_path. If a table has the name of a program's table but is a
+-- different table, no privileges on it are granted.
 --
 -- A reaper with KEEP_ACCOUNTS, or with the target `accounts` in its reaper.toml, needs more
--- privileges. For these, run this first, in the same session:
+-- privileges. To grant these privileges, too, run this statement first, in the same session:
 --     SET session_reaper.keep_accounts = 'on';
 
 DO $$
@@ -27,9 +27,9 @@ DECLARE
     versions pg_catalog.oid := pg_catalog.to_regclass('__diesel_schema_migrations');
     statement pg_catalog.text;
 BEGIN
-    -- Checks whether these are auth-api's tables. session-reaper uses the same statement
-    -- (reaper/src/target/auth_api.sql), in which nothing depends on objects that others may
-    -- have created in a schema of the search_path.
+    -- Checks whether the tables on the search_path are auth-api's tables. session-reaper uses the
+    -- same statement (reaper/src/target/auth_api.sql). The statement does not use any object that
+    -- another role may have created in a schema of the search_path.
     FOR proof IN
         WITH expected (name) AS (
             VALUES ('accounts'::pg_catalog.text), ('sessions'), ('token_families'), ('consumed_challenges')
@@ -76,7 +76,8 @@ BEGIN
                 WHERE f.conrelid OPERATOR(pg_catalog.=) t.oid
                     AND f.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char")
             UNION ALL
-            -- No foreign key ties it to the others: its key does, and the schema that one `auth-api migrate` puts them all in.
+            -- This table has no foreign key to the other tables. It is recognized by its key and
+            -- its schema: `auth-api migrate` creates all tables in one schema.
             SELECT 'consumed_challenges is not keyed by nonce_hash, in the schema of sessions'
             WHERE t.name OPERATOR(pg_catalog.=) 'consumed_challenges'::pg_catalog.text AND t.oid IS NOT NULL AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_constraint AS p
@@ -95,8 +96,8 @@ BEGIN
         lacks := pg_catalog.array_cat(lacks, proof.lacks);
     END LOOP;
 
-    -- From here on, names of functions and operators are those of PostgreSQL, and tables are
-    -- identified by their oids.
+    -- From here on, the names of functions and operators can refer only to PostgreSQL's own, and
+    -- tables are identified by their oids.
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     IF cardinality(lacks) > 0 THEN
         IF cardinality(array_remove(oids, NULL)) > 0 THEN
@@ -145,13 +146,13 @@ BEGIN
                 UPDATE (generation, token_hash, previous_hash, sealed_successor, rotated_at, previous_rotated_at, attempt_hash,
                     recorded_generation, previous_expires_at, last_ipv4, last_ipv6, foreign_generation, foreign_generations)'),
             ('auth_api', 'consumed_challenges', 'SELECT, INSERT'),
-            -- For /readyz, which reports whether the migrations were applied.
+            -- /readyz reads this table to report whether all migrations have been applied.
             ('auth_api', '__diesel_schema_migrations', 'SELECT (version)'),
 
             -- The reaper locks a row before it deletes it (FOR UPDATE), which requires the
-            -- privilege to update a column. It gets the column where this can do the least harm.
-            -- Deleting a session also deletes its token family: PostgreSQL executes the cascade
-            -- with the privileges of the table's owner.
+            -- privilege to update a column. The reaper gets this privilege on the column where an
+            -- update can do the least harm. Deleting a session also deletes its token family:
+            -- PostgreSQL executes the cascade with the privileges of the table's owner.
             ('session_reaper', 'sessions', 'SELECT (ctid, tableoid, id, expires_at, revoked_at), DELETE, UPDATE (user_agent)'),
             ('session_reaper', 'consumed_challenges', 'SELECT (ctid, tableoid, nonce_hash, expires_at), DELETE,
                 UPDATE (expires_at)'),
@@ -176,12 +177,12 @@ BEGIN
 END
 $$;
 
--- `auth-api accounts delete` requires a role with this privilege: the tables' owner, or
+-- `auth-api accounts delete` requires the owner of the tables, or a role with this privilege:
 --
 -- GRANT DELETE ON accounts TO …;
 
--- To throttle for lagging replicas and a busy server, the reaper must be able to read their
--- statistics. This privilege also shows the text of other users' statements. If this is too much,
--- leave it out and see docs/throttles.md.
+-- To throttle when replicas lag or the server is busy, the reaper must be able to read the
+-- statistics of the server. The following privilege also allows the reaper to read the text of
+-- other users' statements. If you do not want to grant it, see docs/throttles.md.
 --
 -- GRANT pg_read_all_stats TO session_reaper;

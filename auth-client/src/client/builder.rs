@@ -177,7 +177,8 @@ fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // These names always refer to the same machine (RFC 6761 §6.3).
+        // Resolvers return a loopback address for these names and do not query name servers (RFC
+        // 6761 §6.3).
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
