@@ -1,4 +1,4 @@
-//! Deletes sign-in links that expired more than an hour ago:
+//! Deletes sign-in links that expired more than an hour ago. Run it with
 //! `DATABASE_URL=postgres://localhost/app cargo run -p reaper --example embed`.
 
 use std::time::Duration;

@@ -11,14 +11,16 @@ use crate::sql::{KeyRange, PassSql};
 use crate::target::{Reason, Target};
 
 /// The number of rows at which a count stops. It is large enough to show whether a backlog grows. A
-/// million index entries take about a quarter of a second to read; deleting as many rows takes
+/// million index entries take about a quarter of a second to read; deleting a million rows takes
 /// several seconds or more.
 pub(crate) const COUNT_CAP: i64 = 1_000_000;
 
-/// The cap of the second attempt, after the first one timed out, for example on cold disks.
+/// The cap of the second attempt to count the rows of a pass. The second attempt is made if the
+/// first one timed out, for example because the index was not in memory.
 const SMALL_CAP: i64 = 10_000;
 
-/// The due rows of one target. A row that is due for several reasons is counted under the first.
+/// The due rows of one target. A row that is due for several reasons is counted only for the first
+/// of these reasons.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
     /// One count per reason.
@@ -27,7 +29,8 @@ pub(crate) struct Backlog {
     pub(crate) capped: bool,
     /// `true` if some rows could not be counted.
     pub(crate) unknown: bool,
-    /// The number of rows that each pass would read, table by table.
+    /// The number of rows that each pass would read: first the passes of the first table, then the
+    /// passes of the second table, and so on.
     pub(crate) seen: Vec<RowCount>,
     /// The oldest time in the due column of each reason, in seconds since 1970. `None` if no row is
     /// due.
@@ -51,9 +54,9 @@ impl Backlog {
         total
     }
 
-    /// Returns when the oldest due row became due for any reason: the time in the due column plus
-    /// the retention, in seconds since 1970. The result is at least 1, even for a time such as
-    /// `-infinity`, because 0 stands for "none" in the metrics.
+    /// Returns when the oldest due row became due, whatever the reason. This is the time in the due
+    /// column plus the retention, in seconds since 1970. The result is at least 1, even for a time
+    /// such as `-infinity`, because 0 stands for "none" in the metrics.
     pub(crate) fn oldest_due(&self, target: &Target) -> Option<f64> {
         let due_since = |(oldest, reason): (&Option<f64>, &Reason)| {
             oldest.map(|time| time + reason.keep.as_secs_f64())
@@ -71,7 +74,7 @@ impl Backlog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowCount {
     Rows(u64),
-    /// More rows than the cap.
+    /// There are more rows than the cap.
     More,
     /// The rows were not counted, because other tables used up the cap.
     Uncounted,
@@ -81,8 +84,8 @@ pub(crate) enum RowCount {
 /// progress of the run.
 pub(crate) const START_CAP: i64 = 100_000;
 
-/// Counts the due rows of the tables, with the passes of all reasons. A count that fails is logged
-/// and treated as "more than the cap".
+/// Counts the due rows of the tables with the passes of all reasons. If a count fails, the error is
+/// logged, and the result is treated as "more than the cap".
 pub(crate) async fn count(
     auxiliary: &AuxiliaryConnection,
     target: &Target,
@@ -94,8 +97,8 @@ pub(crate) async fn count(
     let mut left = vec![cap; reasons];
     for passes in tables {
         for (reason, pass) in passes.iter().enumerate() {
-            // With a condition, count fewer rows, because evaluating the condition costs many times
-            // as much as reading the index.
+            // If the pass has a condition, count fewer rows, because evaluating the condition costs
+            // many times as much as reading the index.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };
             if auxiliary.deadline.is_over() {
                 (backlog.unknown, backlog.capped) = (true, true);
@@ -148,7 +151,7 @@ pub(crate) async fn count(
 
 struct Due {
     rows: u64,
-    /// `None` if there are more rows than the cap.
+    /// The number of rows that were read; `None` if there are more rows than the cap.
     seen: Option<u64>,
     oldest: Option<f64>,
 }
@@ -164,7 +167,7 @@ async fn count_pass(
     let pass = pass.written();
     let query = pass.count(&all, &look_at);
     let counted = auxiliary.of_target(&query).await?.and_then(|row| row.counted());
-    // The statement always returns a row. If it does not, the counts are unknown.
+    // The statement always returns a row. If it ever returns none, the counts are unknown.
     let Some(counted) = counted else { return Ok(Due { rows: 0, seen: None, oldest: None }) };
     let cap = u64::try_from(cap).unwrap_or(0);
     Ok(Due {

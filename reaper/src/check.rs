@@ -11,15 +11,15 @@ use crate::preflight::{self, Code, Finding};
 use crate::run::Sweep;
 use crate::stop_reason::StopReason;
 
-/// The result of `check`. The names and the order of its fields are part of the output format.
+/// The result of `check`. The names and the order of the fields are part of the output format.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
     /// Whether the server and every target are safe.
     pub safe: bool,
     /// The findings that apply to all targets.
     pub server: CheckedServer,
-    /// The targets in the order of a run. Empty if a pooler is between session-reaper and the
-    /// server.
+    /// The targets, in the order in which a run processes them. Empty if a pooler is between
+    /// session-reaper and the server.
     pub targets: Vec<CheckedTarget>,
 }
 
@@ -66,7 +66,8 @@ impl Sweep {
         };
         let (server, target_runs) = match examined.await {
             Ok(examined) => examined,
-            // Some poolers change the server process only when other clients need one.
+            // Some poolers switch to another server process only when other clients need one, so a
+            // pooler may be detected only here.
             Err(error) if DbError::of(&error) == DbError::Pooler => return Ok(pooler()),
             Err(error) => return Err(SweepError::lost(&error)),
         };

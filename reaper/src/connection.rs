@@ -34,8 +34,8 @@ use crate::sql::{Around, Locked};
 ///   default of a role or a database, the statement would fail.
 /// - A commit does not wait for the disk. If a crash undoes a deletion, the row is still due, and a
 ///   later run deletes it.
-/// - Each statement gets its own plan, because the best plan depends on the bounds of the key
-///   range, and a generic plan ignores them.
+/// - A statement is planned anew for each execution, because the best plan depends on the bounds of
+///   the key range, which a generic plan ignores.
 /// - A transaction is idle for milliseconds at most, so a transaction that is idle for 10 s belongs
 ///   to a reaper that has stopped responding.
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
@@ -52,17 +52,17 @@ pub(crate) struct Connections {
     pub(crate) auxiliary: AuxiliaryConnection,
     /// The start of the run by the clock of the database.
     pub(crate) started_at: DateTime<Utc>,
-    /// When the server was started. A different value after a reconnect means a restart or a
-    /// failover. Deleted rows may then exist again.
+    /// When the server was started. If the value is different after a reconnect, the server was
+    /// restarted or replaced by a failover, and deleted rows may exist again.
     pub(crate) server: String,
     /// Whether a pooler is between session-reaper and the server. There is a pooler if both
     /// connections use the same server process, or if a connection switches to another server
-    /// process. If so, no settings are changed, because they would remain in effect for other
-    /// clients.
+    /// process. If there is a pooler, no settings are changed, because they would remain in effect
+    /// for other clients.
     pub(crate) pooled: bool,
 }
 
-/// The lock connection, its server process, and the statements that are prepared on it.
+/// The lock connection, its server process, and the statements that are prepared on the connection.
 pub(crate) struct LockConnection {
     pub(crate) client: Client,
     pub(crate) deadline: Deadline,
@@ -77,7 +77,7 @@ pub(crate) struct LockConnection {
 
 /// The statements of a chunk.
 pub(crate) struct Transaction<'q> {
-    /// One of the statements in `around`.
+    /// The statement that begins the transaction: one of the two in `around`.
     pub(crate) begin: &'q str,
     pub(crate) around: &'q Around,
     pub(crate) lock: Option<Query<'q>>,
@@ -104,7 +104,7 @@ pub(crate) enum Worked {
 pub(crate) struct Done {
     pub(crate) worked: Worked,
     pub(crate) locked: Option<Locked>,
-    /// The other writers. `None` if they could not be read, although the rows were deleted.
+    /// Whether other transactions were writing. `None` if this could not be read after the commit.
     pub(crate) writers: Option<Writers>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Done {
 /// is processed. Each one uses about 50 kB in the server process.
 const PREPARED: usize = 100;
 
-/// The number of times that the round trip is measured.
+/// The number of times that the duration of a round trip is measured.
 const ROUND_TRIPS: u32 = 5;
 
 impl Connections {
@@ -135,7 +135,8 @@ impl Connections {
         let (auxiliary_pid, started_at, server) =
             auxiliary_deadline.with(1, identify(&auxiliary)).await?;
         let (mut again, mut round_trip) = (pid, Duration::MAX);
-        // Use the shortest round trip, because it is subtracted from the time of each chunk.
+        // The shortest duration of a round trip is used: it is subtracted from the duration of each
+        // chunk, and a longer one would subtract too much.
         for _ in 0..ROUND_TRIPS {
             let sent_at = Instant::now();
             again = deadline.with(1, identify(&client)).await?.0;
@@ -180,8 +181,8 @@ async fn set(client: &Client, bounds: StatementBounds) -> Result<(), Error> {
 }
 
 impl LockConnection {
-    /// Returns the pid of the server process of this connection. This process holds the locks, and
-    /// no other process may delete rows.
+    /// Returns the pid of the server process of this connection. This process holds the locks, so
+    /// only this process may delete rows.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
@@ -193,7 +194,7 @@ impl LockConnection {
     }
 
     /// Sets how long statements wait for a lock: for `wait`, but not longer than the configured
-    /// `lock_timeout`. `None` means the configured `lock_timeout`.
+    /// `lock_timeout`. If `wait` is `None`, statements wait for the configured `lock_timeout`.
     pub(crate) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {
@@ -204,8 +205,8 @@ impl LockConnection {
         Ok(())
     }
 
-    /// Verifies that the connection works. This also prevents the server from ending the connection
-    /// as idle.
+    /// Verifies that the connection works. The query also prevents the server from closing the
+    /// connection because it is idle.
     pub(crate) async fn is_there(&self) -> Result<(), Error> {
         self.deadline.with(1, self.client.batch_execute("")).await
     }
@@ -239,7 +240,8 @@ impl LockConnection {
         let (number, snapshot) =
             (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
         let client = &self.client;
-        // Each statement is sent when its future is first polled, in this order.
+        // Each statement is sent when its future is first polled. The futures are first polled in
+        // this order.
         let all = async {
             tokio::join!(
                 biased;
@@ -270,7 +272,7 @@ impl LockConnection {
         };
         let (begun, verified, locked, worked, still, committed, number, snapshot) =
             self.deadline.with(8, all).await;
-        // The first failure is the cause of the others.
+        // The first statement that failed is the cause of the later failures.
         begun?;
         verified?;
         let locked = locked?.as_ref().map(Locked::of).transpose();
@@ -303,7 +305,7 @@ impl LockConnection {
     }
 
     /// Discards the prepared statements of finished tables if there are many. The server process
-    /// keeps a prepared statement until it is discarded.
+    /// keeps a prepared statement until the statement is discarded.
     pub(crate) fn forget_statements(&mut self) {
         if self.prepared.len() >= PREPARED {
             self.prepared.clear();
@@ -321,9 +323,10 @@ impl LockConnection {
 }
 
 /// Returns the pid of the server process, the current time of the server, and the time when the
-/// server was started. This query is the first statement on a connection, where any search path may
-/// be in effect, so all names are qualified. The query uses the simple protocol, because a pooler
-/// may route a statement that was prepared in the extended protocol to another server process.
+/// server was started. This query is the first statement on a connection, when any search path may
+/// be in effect, so all names in the query are qualified. The query uses the simple protocol,
+/// because a pooler may route a statement that was prepared in the extended protocol to another
+/// server process.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
     const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,

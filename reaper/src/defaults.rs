@@ -8,9 +8,9 @@ use crate::preflight::Rules;
 use crate::preflight::first_run_guard::FirstRun;
 use crate::throttle::{ReplicaLimit, ThrottleLimits};
 
-/// The default of `LOCK_TIMEOUT`. It is half of the longest delay that users do not notice, and far
-/// below PostgreSQL's `deadlock_timeout` of one second. If a chunk and a request ever wait for each
-/// other, the chunk is canceled.
+/// The default of `LOCK_TIMEOUT`. It is half of the longest delay that users do not notice. It is
+/// also far below PostgreSQL's `deadlock_timeout` of one second, so if a chunk and another
+/// transaction ever wait for each other, the chunk is canceled.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The default of `STATEMENT_TIMEOUT`. It is a thousand times the desired duration of a chunk. A
@@ -25,9 +25,10 @@ pub const CHUNK_TIME: Duration = Duration::from_millis(5);
 /// higher: 500,000 to 720,000 rows per second for chunks of 5,000 to 50,000 rows.
 pub const MAX_CHUNK: u32 = 5_000;
 
-/// The default of `DUTY_CYCLE`. It allows about 20,000 rows per second for rows as large as
-/// auth-api's, which exceeds the login rate of any application. Few concurrent transactions overlap
-/// with a chunk, so the 99th percentile of their duration hardly changes (docs/decisions/0006).
+/// The default of `DUTY_CYCLE`. If rows are as large as in auth-api's tables, it allows about
+/// 20,000 deleted rows per second, which exceeds the login rate of any application. Few
+/// transactions of applications overlap with a chunk, so the 99th percentile of the duration of all
+/// these transactions hardly changes (docs/decisions/0006).
 pub const DUTY_CYCLE: f64 = 0.03;
 
 /// The default of `MAX_SCAN_ROWS`. A table with this many rows takes up a few megabytes, which are
@@ -39,12 +40,13 @@ pub const MAX_SCAN_ROWS: u64 = 10_000;
 pub const MAX_FRACTION: f64 = 0.9;
 
 /// The default of `MAX_REPLICA_LAG`. It is longer than the usual lag after a large commit or a
-/// short conflicting query on the replica, and too short for readers of the replica to notice. A
-/// reaper at its default pace writes a few megabytes per second on average.
+/// short conflicting query on the replica. It is too short for readers of the replica to notice. A
+/// reaper that works at the default pace writes a few megabytes per second on average.
 pub const MAX_REPLICA_LAG: Duration = Duration::from_secs(10);
 
 /// The default of `MAX_THROTTLE`. With this limit, a run that is scheduled every 15 minutes ends
-/// before the next one starts. A throttle that stays active for longer requires an operator.
+/// before the next one starts. A throttle that stays active for longer requires the attention of an
+/// operator.
 pub const MAX_THROTTLE: Duration = Duration::from_mins(10);
 
 /// The default of `KEEP_RUNS`, which is how long the rows of the run history are kept.

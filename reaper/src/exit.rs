@@ -1,4 +1,5 @@
-//! Exit codes: an interface for service managers and scripts. clap exits with 2 on usage errors.
+//! Exit codes: an interface for service managers and scripts. The command-line parser, clap, exits
+//! with 2 on usage errors.
 
 use std::process::ExitCode;
 
@@ -9,21 +10,21 @@ use crate::store::runs::Outcome;
 /// The meaning of an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Completed, or another reaper holds the lock.
+    /// The run completed, or another reaper holds the lock.
     Done,
     /// Failed.
     Failed,
     /// A target failed or was skipped because it is unsafe, and another target was processed.
     Partly,
-    /// Nothing could be processed, because all targets or the server are unsafe.
+    /// Nothing could be processed, because the server is unsafe or all targets are unsafe.
     Unsafe,
     /// The database is unreachable.
     Unreachable,
     /// Due rows may be left, because a limit was used up or the run was throttled for too long.
     Unfinished,
-    /// The configuration is invalid, or there is none for this database.
+    /// The configuration is invalid, or there is no configuration for this database.
     Misconfigured,
-    /// Stopped by a signal.
+    /// A signal stopped the run.
     Stopped(Signal),
 }
 
@@ -50,7 +51,7 @@ impl Exit {
 pub(crate) enum TargetExit {
     /// Everything that could be deleted was deleted.
     Done,
-    /// A limit or a throttle ended the work while due rows may have been left.
+    /// A limit or a throttle ended the work, and due rows may be left.
     Unfinished,
     /// Another reaper has locked the target.
     Locked,
@@ -61,7 +62,8 @@ pub(crate) enum TargetExit {
 }
 
 impl TargetExit {
-    /// Returns the contribution of a target that ended with `outcome`, for this reason.
+    /// Returns the contribution of a target that ended with `outcome`. `rejected` is `true` if a
+    /// preflight check or a guard rejected the target.
     pub(crate) fn new(outcome: Outcome, rejected: bool) -> Self {
         match outcome {
             Outcome::Success => Self::Done,
@@ -74,7 +76,8 @@ impl TargetExit {
 }
 
 impl Exit {
-    /// Returns the exit code of a run that reached its end. The first rule that applies counts.
+    /// Returns the exit code of a run that was able to continue until its end. The first rule that
+    /// applies determines the code.
     pub(crate) fn of(targets: &[TargetExit]) -> Self {
         let some = |wanted: TargetExit| targets.contains(&wanted);
         let worked = some(TargetExit::Done) || some(TargetExit::Unfinished);

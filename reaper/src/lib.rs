@@ -1,15 +1,15 @@
 //! Deletes expired rows from PostgreSQL tables, in bounded chunks, without getting in the way of
 //! other transactions.
 //!
-//! This is the engine of session-reaper as a library. A [`Sweep`] has a database, [`Target`]s and
-//! limits. [`Sweep::check`] runs the preflight checks, [`Sweep::plan`] also counts the rows that
-//! would be deleted, and [`Sweep::run`] deletes them and returns a [`RunReport`]. An [`Observer`]
-//! receives measurements, [`Progress`] is published after each chunk, and [`Stop`] ends a run early.
-//! `examples/embed.rs` is a complete program.
+//! This is the engine of session-reaper as a library. A [`Sweep`] specifies a database, [`Target`]s
+//! and limits. [`Sweep::check`] runs the preflight checks, [`Sweep::plan`] also counts the rows
+//! that would be deleted, and [`Sweep::run`] deletes them and returns a [`RunReport`]. An
+//! [`Observer`] receives measurements, [`Progress`] is published after each chunk, and [`Stop`]
+//! ends a run early. `examples/embed.rs` is a complete program.
 //!
 //! # The modules
 //!
-//! Each module uses only modules below it.
+//! In this list, each module uses only the modules that are listed below it.
 //!
 //! ```text
 //! check, plan, backlog::snapshot   what a run would do, and what is due

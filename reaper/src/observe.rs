@@ -1,5 +1,6 @@
-//! The interface through which a run reports its progress. The engine has no metrics of its own: a
-//! program implements [`Observer`] and updates its metrics there.
+//! The interface through which a run reports its progress. The engine has no metrics of its own. A
+//! program that has metrics implements [`Observer`] and updates the metrics in the methods of the
+//! observer.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::store::runs::Trigger;
 use crate::target::Target;
 use crate::throttle::cause::ThrottleCause;
 
-/// The outcome of an attempt at a chunk.
+/// The outcome of an attempt to delete a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ChunkOutcome {
@@ -65,7 +66,7 @@ pub trait Observer: Debug + Send + Sync {
     /// A statement has ended. A watchdog can use these calls to detect a run that hangs.
     fn progressed(&self) {}
 
-    /// An attempt at a chunk of `target` has ended without a commit.
+    /// An attempt to delete a chunk of `target` has ended without a commit.
     fn chunk_failed(&self, target: &str, outcome: ChunkOutcome) {}
 
     /// A chunk of `target` was committed `elapsed` after its start. The next chunk has at most
@@ -92,7 +93,8 @@ pub trait Observer: Debug + Send + Sync {
     ) {
     }
 
-    /// The run starts to wait because of `cause` (`waits` is `true`), or stops waiting (`false`).
+    /// The run starts to wait because of `cause` (`waits` is `true`), or stops waiting (`waits` is
+    /// `false`).
     fn throttled(&self, cause: ThrottleCause, waits: bool) {}
 
     /// The run has waited for `time` because of `cause`.
@@ -107,7 +109,8 @@ pub trait Observer: Debug + Send + Sync {
     /// The run tried to acquire the lock of a target.
     fn lock_attempted(&self, result: LockAttempt) {}
 
-    /// The run acquired the lock of `target` (`held` is `true`), or no longer holds it (`false`).
+    /// The run acquired the lock of `target` (`held` is `true`), or no longer holds the lock
+    /// (`held` is `false`).
     fn lock_held(&self, target: &str, held: bool) {}
 
     /// A run has ended, with any outcome.

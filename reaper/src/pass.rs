@@ -1,13 +1,14 @@
 //! A pass processes one table for one reason, from the oldest row to the cutoff, one key range at a
 //! time.
 //!
-//! For each key range, the *probe* reads the end of the range from the index. One statement, which
-//! is one transaction, then deletes the due rows in the range that are not locked. The cursor moves
-//! to the end of the range, whether or not all of its rows were deleted, so the cost of a chunk
-//! does not grow with the number of earlier chunks. With 300,000 sessions and chunks of 1,000 rows,
-//! this method deleted 500,000 to 510,000 rows per second. One statement that materialized the
-//! range reached 410,000 to 440,000. A `LIMIT` in the locking SELECT reached 500,000 to 550,000,
-//! but it examines an unbounded number of rows if many of them are locked.
+//! For each key range, a query called the *probe* reads the end of the range from the index. One
+//! statement, which is one transaction, then deletes the due rows in the range that are not locked.
+//! The cursor, which is the position of the pass, moves to the end of the range, whether or not all
+//! of its rows were deleted, so the cost of a chunk does not grow with the number of earlier
+//! chunks. With 300,000 sessions and chunks of 1,000 rows, this method deleted 500,000 to 510,000
+//! rows per second. One statement that materialized the range reached 410,000 to 440,000. A `LIMIT`
+//! in the locking SELECT reached 500,000 to 550,000, but it examines an unbounded number of rows if
+//! many of them are locked.
 //!
 //! In heap order, a key range is a range of blocks, and its end is computed without a query.
 //!
@@ -42,8 +43,8 @@ use crate::target::Order;
 use crate::time::milliseconds;
 
 /// The maximum number of key ranges with locked rows that are remembered separately. If there are
-/// more, the last remembered range is extended instead. Memory use therefore does not grow with the
-/// backlog, but the retry examines more rows than necessary.
+/// more key ranges, the last remembered range is extended instead. Memory use therefore does not
+/// grow with the backlog, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
 /// The results of a pass. They are also correct for a pass that was interrupted.
@@ -57,13 +58,14 @@ pub(crate) struct Tally {
     pub(crate) chunk_time: Duration,
     pub(crate) longest_chunk: Duration,
     pub(crate) skipped_locked: u64,
-    /// The number of due rows that were still locked, or were not deleted, at the retry.
+    /// The number of due rows that the retry left, because they were still locked or for another
+    /// reason.
     pub(crate) left: u64,
     /// Whether due rows may be left that the pass did not examine. If so, the remaining rows must
     /// be counted.
     pub(crate) uncertain: bool,
-    /// The number of due rows that foreign keys keep from being deleted, and of those whose deletion
-    /// fails for another reason.
+    /// The number of due rows that cannot be deleted because of a foreign key, and the number of
+    /// due rows whose deletion fails for another reason.
     pub(crate) held_by_foreign_keys: u64,
     pub(crate) held_by_errors: u64,
 }
@@ -85,17 +87,18 @@ impl Tally {
 
 /// Whether a pass skips locked rows, and what it has observed about locks so far.
 pub(crate) struct LockStrategy {
-    /// Whether locked rows are skipped: from the start, or after a chunk reached the lock timeout.
+    /// Whether locked rows are skipped. Some passes skip them from the start, and the others begin
+    /// to skip them when a chunk reaches the lock timeout.
     pub(crate) skips_locked: bool,
     /// Whether a trigger or a rule may prevent the deletion of rows. If so, the absence of locks
     /// does not prove that all rows were deleted.
     pub(crate) trigger: bool,
-    /// The other writers after the last chunk.
+    /// Whether other transactions were writing after the last chunk; `None` if this is unknown.
     pub(crate) writers: Option<Writers>,
     /// The number of rows that are skipped next because a dependent row is locked. It grows with
     /// each consecutive step.
     pub(crate) next_step: u32,
-    /// The number of rows with the same due time as the last row of the previous chunk.
+    /// The approximate number of consecutive rows with the same due time, counted in whole chunks.
     pub(crate) at_one_time: u32,
 }
 
@@ -109,7 +112,7 @@ pub(crate) struct Pass<'p, 'w> {
     /// Whether the pass may continue in heap order if too many rows have the same due time.
     pub(crate) may_shift: bool,
     pub(crate) limits: PaceLimits,
-    /// The size of a chunk: in rows in index order, and in blocks in heap order.
+    /// The size of a chunk, counted in rows in index order, and in blocks in heap order.
     pub(crate) pace: Pace,
     /// The maximum number of rows in a chunk whose size is counted in blocks.
     pub(crate) most: Most,
@@ -137,7 +140,7 @@ pub(crate) struct PassPlan<'p> {
     /// The statements, in the scan order of the pass.
     pub(crate) sql: PassSql,
     pub(crate) statistics: TableStatistics,
-    /// Whether the table has a key, which identifies each row.
+    /// Whether the table has a key that identifies each row.
     pub(crate) has_key: bool,
     /// Whether the scan order is configured.
     pub(crate) fixed_order: bool,
@@ -152,9 +155,10 @@ impl<'p, 'w> Pass<'p, 'w> {
         let blocks =
             in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
         let locks = LockStrategy {
-            // Locked rows are skipped from the start in three cases. A condition that reads other
-            // rows would be evaluated before the wait for a locked row. A trigger may keep rows.
-            // Without a key, rows with the same due time are indistinguishable in index order.
+            // Locked rows are skipped from the start in three cases. First, the target has a
+            // condition: a condition that reads other rows would be evaluated before the wait for a
+            // locked row. Second, a trigger may keep rows. Third, the table has no key: in index
+            // order, rows with the same due time are then indistinguishable.
             skips_locked: sql.only.is_some() || statistics.trigger || !(in_heap_order || has_key),
             trigger: statistics.trigger,
             writers: None,
@@ -203,13 +207,13 @@ pub(crate) struct Left {
 
 /// How a pass continues after a chunk.
 pub(crate) enum Next {
-    /// It continues after this cursor.
+    /// The pass continues after this cursor.
     After(Cursor),
-    /// It continues with more rows of the same key range.
+    /// The pass continues with more rows of the same key range.
     Same,
-    /// It ends, because nothing is left to examine.
+    /// The pass ends, because nothing is left to examine.
     End,
-    /// It starts again from the beginning, in heap order.
+    /// The pass starts again from the beginning, in heap order.
     Shift,
 }
 
@@ -224,7 +228,7 @@ impl Pass<'_, '_> {
     pub(crate) async fn work(&mut self) -> Result<(), StopReason> {
         self.check_held().await?;
         let result = self.work_through().await;
-        // Rows that are known to be held were not counted as left.
+        // Rows that are excluded because their deletion fails were not counted as left.
         if result.is_ok() && !self.sql.held.is_empty() {
             self.count_held().await?;
         }
@@ -333,7 +337,7 @@ impl Pass<'_, '_> {
                     self.after_part(&chunk.next);
                     self.locks.next_step = 1;
                     self.most.chunk_done();
-                    // A chunk that deleted nothing does not show that deletions succeed again.
+                    // If the chunk deleted nothing, it does not prove that deletions succeed again.
                     if self.gone() > gone {
                         self.worker.consecutive_losses = 0;
                     }
@@ -412,7 +416,7 @@ struct Again {
     why: String,
     /// The backoff before the retry.
     time: Duration,
-    /// Whether the chunk is halved.
+    /// Whether the size of the chunk is halved.
     smaller: bool,
 }
 

@@ -25,8 +25,8 @@ use crate::time::{self, as_f64, milliseconds};
 /// the time for cascades.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
-/// The minimum number of rows that a run must have deleted from a target for its duration to be a
-/// basis for estimates.
+/// Estimates are based on an earlier run only if it deleted at least this number of rows from the
+/// target.
 const MIN_ROWS: u64 = 1_000;
 
 /// The maximum number of rows that are examined to find the newest row that satisfies a condition.
@@ -53,8 +53,8 @@ pub struct PlannedTarget {
     pub table: String,
     /// The findings that prevent a run from processing the target.
     pub refused: Vec<Finding>,
-    /// The due rows for each reason. Empty if they were not counted because that would require
-    /// reading the whole table.
+    /// The due rows for each reason. Empty if the rows were not counted, because counting would
+    /// require reading the whole table.
     pub due: Vec<PlannedReason>,
     /// The number of rows in the table.
     pub rows: Option<u64>,
@@ -73,15 +73,15 @@ pub struct PlannedTarget {
     pub sql: Vec<String>,
 }
 
-/// The rows that are due for one reason. A row that is due for several reasons is counted for the
-/// first one.
+/// The rows that are due for one reason. A row that is due for several reasons is counted only for
+/// the first of these reasons.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedReason {
     /// The name of the reason.
     pub reason: String,
     /// The number of due rows.
     pub rows: u64,
-    /// Whether there are more rows, because counting stopped at its cap.
+    /// Whether there are more than `rows` rows, because counting stopped at the cap.
     pub capped: bool,
     /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,

@@ -43,9 +43,9 @@ use crate::target::catalog::Leaf;
 use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
-/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. Like the wait
-/// between the attempts at a chunk, this wait is long enough for a lock that is held for a few
-/// seconds, such as the lock of a migration.
+/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. Like the
+/// total delay between the attempts to delete a chunk, this wait is long enough for a lock that is
+/// held for a few seconds, such as the lock of a migration.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -56,7 +56,7 @@ pub(crate) const REPORTED: usize = 5;
 /// A target, with the statements that a run executes on it.
 pub(crate) struct Subject<'a> {
     pub(crate) target: &'a Target,
-    /// The oid of the named table.
+    /// The oid of the table that the target names.
     pub(crate) oid: u32,
     pub(crate) condition: Option<&'a ResolvedCondition>,
     /// The tables that contain the rows of the target, each with one pass per reason.
@@ -70,7 +70,7 @@ pub(crate) struct Subject<'a> {
 pub struct Rules {
     /// The size, in rows, up to which a statement may read a whole table.
     pub max_scan_rows: u64,
-    /// Whether to override unsafe findings that may be overridden.
+    /// Whether to override those unsafe findings that may be overridden.
     pub force_unsafe: bool,
 }
 
@@ -138,7 +138,7 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     once
 }
 
-/// Returns why a run skips a target, on one line.
+/// Returns, on one line, the reason why a run skips a target.
 pub(crate) fn why(blocking: &[&Finding]) -> String {
     let mut texts: Vec<String> = blocking.iter().take(REPORTED).map(ToString::to_string).collect();
     if blocking.len() > REPORTED {
@@ -150,8 +150,8 @@ pub(crate) fn why(blocking: &[&Finding]) -> String {
     texts.join("; ")
 }
 
-/// Returns the codes of the findings on the server that are overridden. The error explains why a
-/// run must not process any target.
+/// Returns the codes of the overridden findings on the server. If a run must not process any
+/// target, returns an error that explains why.
 pub(crate) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code>, String> {
     let blocking: Vec<&Finding> = findings.iter().filter(|finding| finding.is_unsafe()).collect();
     for Finding { code, what, remedy, .. } in findings.iter().filter(|finding| !finding.is_unsafe())

@@ -109,7 +109,8 @@ impl Sweep {
         }
     }
 
-    /// Performs one run. An error that occurs later than at the start is part of the report.
+    /// Performs one run. An error that occurs after the start of the run is not returned, but is
+    /// part of the report.
     ///
     /// # Errors
     ///
@@ -244,7 +245,7 @@ impl Sweep {
         Ok(Finished { report, exit })
     }
 
-    /// Reopens the auxiliary connection, which serves counts and the history, if it was lost.
+    /// If the auxiliary connection was lost, reopens it, because counts and the history need it.
     async fn keep_open(&self, auxiliary: &mut AuxiliaryConnection, history: Option<&History>) {
         if !auxiliary.client.is_closed() || auxiliary.deadline.is_over() {
             return;
@@ -480,7 +481,7 @@ impl Sweep {
             let target_run = &mut target_runs[index];
             match done {
                 // Keep the reason if the target has already ended: another reaper may have taken
-                // its lock while the connection was lost.
+                // the lock of the target while the connection was lost.
                 Ok(()) => target_run.ended = target_run.ended.take().or(Some(Ok(()))),
                 Err(StopReason::Failed(why) | StopReason::TableGone(why)) => {
                     tracing::error!(
@@ -503,8 +504,9 @@ impl Sweep {
     }
 }
 
-/// Ends the remaining targets for the reason that ended one target. Returns `Err` if the run itself
-/// cannot continue; of the remaining targets, all but the first are then reported as not begun.
+/// Ends the remaining targets for `reason`, which ended the work on one target. If the run itself
+/// cannot continue, ends only the first remaining target and returns `Err`; the other targets are
+/// then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {
@@ -523,8 +525,8 @@ fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), 
     Err(reason)
 }
 
-/// Takes the locks of the targets that are still to be processed. A target whose lock another
-/// reaper holds is ended.
+/// Takes the locks of the targets that are still to be processed. If another reaper holds the lock
+/// of a target, the work on that target ends.
 pub(crate) async fn take_locks(
     worker: &mut Worker<'_>,
     target_runs: &mut [TargetRun<'_>],

@@ -1,4 +1,4 @@
-//! The reasons why work stops before everything is examined.
+//! The reasons why a run stops its work before everything is examined.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub(crate) enum StopReason {
     Budget(BudgetLimit),
     /// The run was throttled for as long as the named setting allows.
     Throttled(ThrottleReason, String),
-    /// Another reaper holds the lock of the target.
+    /// Another reaper holds the lock of the target. Contains a description of that reaper, if
+    /// known.
     Locked(Option<String>),
     /// Another reaper took the lock while the connection was lost.
     TakenOver,
@@ -27,7 +28,7 @@ pub(crate) enum StopReason {
     Failed(String),
     /// The table no longer exists.
     TableGone(String),
-    /// The lock connection was lost, and the locks with it.
+    /// The lock connection was lost, and the locks were released.
     ConnectionLost(String),
     /// A pooler connects each transaction to an arbitrary server process.
     Pooler,

@@ -78,23 +78,23 @@ pub enum Absent {
 /// A table and the reasons for which its rows are due.
 ///
 /// Each reason requires an index on its column, preferably followed by the primary key. The pass
-/// follows this index.
+/// for the reason scans this index.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The name in reports and labels.
     pub name: String,
-    /// The table with the rows.
+    /// The table that contains the rows.
     pub table: TableName,
     /// The reasons, each with one pass, in this order. A row that is due for several reasons is
-    /// counted for the first one.
+    /// counted only for the first of these reasons.
     pub reasons: Vec<Reason>,
     /// An SQL condition on the row `t`. A row that does not satisfy it is not due.
     pub filter: Option<String>,
     /// A column that groups rows: rows with the same value are deleted only when all of them are
     /// due. A row whose value is null forms a separate group.
     pub group: Option<Ident>,
-    /// Tables whose rows reference this table, and the referencing columns. Their rows are deleted
-    /// first and count as rows of a chunk.
+    /// Tables whose rows reference this table, and the referencing columns. The rows of these
+    /// tables are deleted first and count as rows of a chunk.
     pub children: Vec<(TableName, Ident)>,
     /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
@@ -122,7 +122,7 @@ impl Reason {
 }
 
 impl Target {
-    /// Creates a target that is named after its table, without further conditions.
+    /// Creates a target that is named after its table and has no further conditions.
     #[must_use]
     pub fn new(table: TableName, reasons: Vec<Reason>) -> Self {
         Self {
@@ -149,7 +149,7 @@ pub fn history(keep: Duration) -> Target {
     Target {
         // The reaper stores no time that means "never".
         ancient: Ancient::Due,
-        // After a reaper was stopped for longer than `keep`, nearly the whole history is due.
+        // If no reaper has run for longer than `keep`, nearly the whole history is due.
         confirmed: true,
         absent: Absent::LeftOut,
         is_own_history: true,

@@ -48,9 +48,9 @@ impl fmt::Display for ThrottleReason {
 pub struct ThrottleLimits {
     /// The limit for replicas; `None` to ignore their lag.
     pub replicas: Option<ReplicaLimit>,
-    /// The maximum number of active client backends, without the reaper's own connections.
+    /// The maximum number of active client backends, not counting the reaper's own connections.
     pub max_active: Option<u32>,
-    /// Whether to wait for a vacuum of the table.
+    /// Whether to wait while a vacuum of the table is running.
     pub vacuum: bool,
     /// A query whose result determines whether to wait.
     pub query: Option<String>,
@@ -69,7 +69,8 @@ pub struct ReplicaLimit {
     /// The `application_name`s of the replicas to check. If empty, all physical replicas are
     /// checked.
     pub names: Vec<String>,
-    /// A query that returns the lag in seconds, instead of `pg_stat_replication`.
+    /// A query that returns the lag in seconds. If it is set, the lag is not read from
+    /// `pg_stat_replication`.
     pub query: Option<String>,
 }
 
@@ -110,7 +111,7 @@ impl Throttle {
         self.checked.is_none_or(|checked| checked.elapsed() >= CHECK_INTERVAL)
     }
 
-    /// Checks all throttles and returns the first reason to wait before work on these tables.
+    /// Checks all throttles and returns the first reason to wait before these tables are processed.
     pub(crate) async fn check(&mut self, tables: &[u32]) -> Result<Option<ThrottleReason>, Error> {
         let found = self.first_reason(tables).await;
         self.checked = Some(Instant::now());

@@ -15,25 +15,25 @@ use crate::run::target_run::TargetRun;
 use crate::target::Target;
 use crate::time;
 
-/// The backlog of one target. The names and the order of its fields are part of the output format.
+/// The backlog of one target. The names and the order of the fields are part of the output format.
 #[derive(Clone, Debug, Serialize)]
 pub struct BacklogSnapshot {
     /// The name of the target in reports.
     pub target: String,
     /// The table of the target.
     pub table: String,
-    /// The due rows, counted up to a cap. `None` if they were not counted.
+    /// The number of due rows, counted up to a cap. `None` if they were not counted.
     pub rows: Option<u64>,
-    /// Whether the cap was reached and more rows are due.
+    /// Whether counting stopped at the cap, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest due row became due.
     pub oldest_due: Option<DateTime<Utc>>,
-    /// The due rows of each reason. A row that is due for several reasons is counted under the
-    /// first.
+    /// The due rows of each reason. A row that is due for several reasons is counted only for the
+    /// first of these reasons.
     pub due: Vec<ReasonBacklog>,
     /// When the rows were counted.
     pub sampled_at: Option<DateTime<Utc>>,
-    /// Why the rows were not counted.
+    /// The reason why the rows were not counted; `None` if they were counted.
     pub not_counted: Option<String>,
 }
 
@@ -42,21 +42,22 @@ pub struct BacklogSnapshot {
 pub struct ReasonBacklog {
     /// The name of the reason.
     pub reason: String,
-    /// The due rows.
+    /// The number of due rows.
     pub rows: u64,
-    /// Whether the cap was reached and more rows are due.
+    /// Whether counting stopped at the cap, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest due row became due. `None` if no row is due, or if the rows were counted by
     /// a run, which reports this time only for all reasons together.
     pub oldest_due: Option<DateTime<Utc>>,
 }
 
-/// The backlog as counted during a run. [`crate::Observer::backlog_counted`] receives these values.
+/// The backlog of a target, as counted during a run. [`crate::Observer::backlog_counted`] receives
+/// these values.
 #[derive(Clone, Debug)]
 pub struct BacklogSample {
-    /// Rows by reason.
+    /// The name of each reason, with the number of rows that are due for this reason.
     pub rows: Vec<(String, u64)>,
-    /// Whether the cap was reached and more rows are due.
+    /// Whether counting stopped at the cap, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
@@ -112,8 +113,9 @@ impl BacklogSnapshot {
 
 impl Sweep {
     /// Counts the due rows of every target by scanning the indexes, up to a cap. Counting up to the
-    /// cap takes a few milliseconds. A target that a run would skip is not counted: without an
-    /// index, the count would read the whole table, and without a privilege, it would fail.
+    /// cap takes a few milliseconds. The rows of a target that a run would skip are not counted: if
+    /// an index is missing, counting would read the whole table, and if a privilege is missing,
+    /// counting would fail.
     pub async fn backlog_snapshots(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             self.open(&Interrupt::never()).await?;
@@ -144,7 +146,7 @@ async fn backlog_snapshot(
     }
     let tables = target_run.tables();
     if tables.is_empty() {
-        // The table has no partitions yet.
+        // The table is partitioned but has no partitions yet.
         return BacklogSnapshot {
             rows: Some(0),
             sampled_at: Some(at),

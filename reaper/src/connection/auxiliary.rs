@@ -1,8 +1,8 @@
 //! The auxiliary connection of a run, for the catalog, for counts and for the history.
 //!
-//! Its search path is `pg_catalog, pg_temp`. Statements on the tables of a target may also call
-//! functions of the application (in `where` or in a policy), so only these statements use the
-//! configured search path.
+//! The search path of this connection is `pg_catalog, pg_temp`. Statements on the tables of a
+//! target may also call functions of the application (in `where` or in a policy), so only these
+//! statements use the configured search path.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::connection::statement_bounds::{StatementBounds, check_client, common}
 use crate::sql::query::{Query, Text, Value as _};
 use crate::sql::{Counted, Cursor};
 
-/// A search path without any schema in which another role can create objects.
+/// A search path that contains no schema in which another role can create objects.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
 /// The connection for the catalog, counts and the history.
@@ -29,12 +29,13 @@ pub(crate) struct AuxiliaryConnection {
     pub(crate) deadline: Deadline,
     /// The reaper's own tables.
     pub(crate) own: Arc<OwnTables>,
-    /// The roles whose objects may run with the privileges of the reaper.
+    /// The trusted roles: code in objects that belong to these roles may run with the privileges of
+    /// the reaper.
     trusted: Arc<[u32]>,
     /// The search path that is configured for the role.
     path: Arc<str>,
-    /// Whether the connection goes through a pooler. If so, no settings are changed, because they
-    /// would remain in effect for other clients.
+    /// Whether the connection goes through a pooler. If it does, no settings are changed, because
+    /// they would remain in effect for other clients.
     pooled: bool,
 }
 
@@ -124,8 +125,8 @@ impl AuxiliaryConnection {
         self.deadline.with(1, self.client.query_opt(text, params)).await
     }
 
-    /// Returns the roles whose objects may run with the privileges of the reaper, as a constant of
-    /// the type `oid[]`.
+    /// Returns the trusted roles as a constant of the type `oid[]`. Code in objects that belong to
+    /// these roles may run with the privileges of the reaper.
     pub(crate) fn trusted(&self) -> String {
         let oids = self.trusted.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         format!("'{{{oids}}}'::pg_catalog.oid[]")
@@ -142,9 +143,9 @@ impl AuxiliaryConnection {
         Ok(self.on_path(&query.text).await?.into_iter().next())
     }
 
-    /// Returns the rows of a statement that runs on the configured search path. The statement that
-    /// sets the search path is sent in the same message and runs in the same transaction, so other
-    /// statements on this connection are not affected.
+    /// Returns the rows of a statement that runs with the configured search path. The statement
+    /// that sets the search path is sent in the same message and runs in the same transaction, so
+    /// other statements on this connection are not affected.
     pub(crate) async fn on_path(&self, text: &str) -> Result<Vec<TextRow>, Error> {
         let both = format!("{}; {text}", self.local_path());
         let answer = self.deadline.with(1, self.client.simple_query(&both)).await?;
@@ -201,7 +202,7 @@ impl TextRow {
     /// Returns the result of [`crate::sql::PassSql::count`].
     pub(crate) fn counted(&self) -> Option<Counted> {
         let seen = self.number(1)?;
-        // Without a filter, every row that was read may be deleted.
+        // If the pass has no filter, every row that was read may be deleted.
         let all = if self.0.len() > 3 { self.number(3)? } else { seen };
         Some(Counted { fresh: self.number(0)?, all, seen, oldest: self.number(2) })
     }

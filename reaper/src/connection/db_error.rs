@@ -27,14 +27,14 @@ pub(crate) enum DbError {
     Other(String),
 }
 
-/// An error of a class that depends on the contents of rows: a data exception (22), the violation of
-/// a constraint (23), or an error that a function raises (P0).
+/// An error that depends on the contents of rows. The class of its SQLSTATE is 22 (a data
+/// exception), 23 (the violation of a constraint) or P0 (an error that a function raises).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     /// The SQLSTATE.
     pub(crate) code: String,
     pub(crate) why: String,
-    /// The foreign key that was violated.
+    /// The foreign key that was violated; `None` if the error is not such a violation.
     pub(crate) foreign_key: Option<Constraint>,
 }
 
@@ -105,8 +105,9 @@ impl DbError {
             SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
                 Self::Changed(changed)
             }
-            // A prepared statement does not exist in this server process, or the name of a new one
-            // is already in use: a pooler has switched to another server process.
+            // A prepared statement does not exist in this server process, or the name of a new
+            // prepared statement is already in use: a pooler has switched to another server
+            // process.
             SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Self::Pooler,
             SqlState::UNDEFINED_TABLE => Self::Gone(text),
             SqlState::ADMIN_SHUTDOWN

@@ -16,9 +16,9 @@ pub struct StatementBounds {
 
 /// The settings of both connections.
 ///
-/// A key range must be read through its index, even if the statistics are outdated because the
-/// table was just emptied or filled: an index scan stops at the end of the range, whereas other
-/// plans may read the whole table.
+/// These settings make the server read a key range through an index, even if the statistics are
+/// outdated because the table was just emptied or filled: an index scan stops at the end of the
+/// range, whereas other plans may read the whole table.
 const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
      SET max_parallel_workers_per_gather = 0; SET jit = off";
 

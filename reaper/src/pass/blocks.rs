@@ -10,7 +10,7 @@ pub(crate) struct Blocks {
     /// The number of blocks of the table when the scan began. The scan ignores blocks that are
     /// added later, because their rows are not due yet.
     end: u64,
-    /// Due rows per block, as a moving average.
+    /// The moving average of the number of due rows per block.
     density: f64,
     /// The number of rows per block, due or not, according to the statistics. `None` if the table
     /// has no statistics.
@@ -50,9 +50,9 @@ impl Blocks {
         KeyRange { low: Some(cursor(0)), high: Some(cursor(self.end)) }
     }
 
-    /// Returns the end of the next key range, and its number of blocks. The range has `blocks`
-    /// blocks, or fewer if more than `rows` due rows are expected in `blocks` blocks. If the end is
-    /// `None`, the range extends to the end of `ahead`.
+    /// Returns the end of the next key range, and the number of blocks in this range. The range has
+    /// `blocks` blocks, or fewer if more than `rows` due rows are expected in `blocks` blocks. If
+    /// the end is `None`, the range extends to the end of `ahead`.
     pub(crate) fn reach(&self, ahead: &KeyRange, blocks: u32, rows: u64) -> (Option<Cursor>, u64) {
         let fitting = as_f64(rows) / self.density;
         #[allow(
@@ -72,8 +72,8 @@ impl Blocks {
         let newest = as_f64(rows) / as_f64(blocks.max(1)) * if full { 2.0 } else { 1.0 };
         self.densest = self.densest.max(newest);
         let smoothed = self.density + NEWEST * (newest - self.density);
-        // A higher density takes effect at once, so that the next key range does not exceed a chunk
-        // again.
+        // A higher density takes effect at once, so that the next key range does not again contain
+        // more due rows than a chunk may have.
         self.density = smoothed.max(newest);
     }
 

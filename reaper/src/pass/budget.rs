@@ -29,7 +29,7 @@ impl std::fmt::Display for BudgetLimit {
     }
 }
 
-/// The limits of a run, its start, and the number of rows that it has deleted.
+/// The limits of a run, the start of the run, and the number of rows that the run has deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limits: BudgetLimits,

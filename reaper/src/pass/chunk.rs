@@ -1,4 +1,4 @@
-//! One attempt at one chunk: its key range, the deleted rows, and the due rows that remain.
+//! One attempt to delete one chunk: its key range, the deleted rows, and the due rows that remain.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Pass<'_, '_> {
         Ok(row.as_ref().map(sql::cursor))
     }
 
-    /// Makes one attempt at a chunk.
+    /// Makes one attempt to delete a chunk.
     pub(crate) async fn attempt(
         &mut self,
         ahead: &KeyRange,
@@ -50,8 +50,9 @@ impl Pass<'_, '_> {
     async fn take(&mut self, ahead: &KeyRange, attempt: Attempt) -> Result<Chunk, DbError> {
         let began = Instant::now();
         let rows = if self.blocks.is_some() { self.most.rows() } else { self.pace.size() };
-        // The limit applies to each table: to the target and to each of its children. The probe
-        // counts the rows of all tables, so only the budget must be divided.
+        // The limit applies to the target and to each of its children separately, so the budget is
+        // divided by the number of tables. The size of the chunk is not divided, because the probe
+        // counts the rows of all tables together.
         let tables = u32::try_from(1 + self.sql.children.len()).unwrap_or(u32::MAX);
         // A large group is evaluated again for each chunk, so fewer chunks are better.
         let rows = if self.large_group { self.most.rows() } else { rows };
@@ -88,13 +89,14 @@ impl Pass<'_, '_> {
             high: reached.clone().or_else(|| ahead.high.clone()),
         };
 
-        // The children of a parent whose deletion may fail are deleted together with it, or not at all.
+        // The children of a parent whose deletion may fail are deleted together with the parent, or
+        // not at all.
         let has_children = !self.sql.children.is_empty();
         let limit = if has_children && self.rejected.part().is_some() {
             self.most.rows()
         } else if has_children && row_limit < in_budget {
-            // The probe counted at most `row_limit` children. If a statement finds fewer than its
-            // limit, it also deletes their parents.
+            // The key range contains at most `row_limit` children. The statement deletes the
+            // parents only if it finds fewer children than its limit, so the limit is one higher.
             row_limit.saturating_add(1)
         } else {
             row_limit
@@ -106,9 +108,9 @@ impl Pass<'_, '_> {
         let trips = if self.blocks.is_some() { 1 } else { 2 };
         let work = self.worker.connection.at_the_server(elapsed, trips);
         self.committed(&deleted);
-        // If all rows that the probe found were deleted, no due row is left. This does not apply to
-        // the last key range of a pass, because the probe did not count its rows, or to a table
-        // without a key, because the key range may have more rows than the probe found.
+        // If all rows that the probe found were deleted, no due row is left. There are two
+        // exceptions: in the last key range of a pass, the probe did not count the rows; if the
+        // table has no key, the key range may have more rows than the probe found.
         let all_rows_of_probe = self.blocks.is_none()
             && reached.is_some()
             && !self.sql.key.is_empty()
@@ -120,14 +122,15 @@ impl Pass<'_, '_> {
         };
         let gone = deleted.rows + deleted.children;
         let examined = if self.rejected.part().is_some() {
-            // A part of a chunk does not show what a whole one costs.
+            // The duration of a part of a chunk does not show how long a whole chunk takes.
             gone + left
         } else if let Some(scan_order) = &mut self.blocks {
             scan_order.seen(blocks, deleted.rows + left, deleted.full);
             self.pace.learn(blocks, work);
             gone + left
         } else if !self.sql.children.is_empty() {
-            // The pace is based on the rows of all tables together, as the probe counts them.
+            // The pace is based on the number of rows in all tables together, as counted by the
+            // probe.
             let counted = reached.is_some() && !deleted.full;
             self.pace.learn(if counted { u64::from(row_limit) } else { gone + left }, work);
             gone + left
@@ -252,9 +255,9 @@ impl Pass<'_, '_> {
         Ok(connection.transact(&chunk).await?)
     }
 
-    /// Locks the table of groups that are too large to be locked row by row, and deletes those
-    /// groups as far as possible. If the table lock is not immediately available, the rows of the
-    /// groups count as locked.
+    /// Locks the table of groups that are too large to be locked row by row, and deletes the rows
+    /// of these groups that may be deleted. If the table lock is not immediately available, the
+    /// rows of the groups count as locked.
     async fn delete_large(
         &mut self,
         range: &KeyRange,
@@ -288,9 +291,9 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Returns how to treat locked rows. Until a chunk meets a locked row, rows are deleted without
-    /// being locked first, which takes less than half of the work and causes less load on the
-    /// server. From then on, locked rows are skipped.
+    /// Returns how to treat locked rows. Until a chunk encounters a locked row, rows are deleted
+    /// without being locked first, which takes less than half of the work and causes less load on
+    /// the server. From then on, locked rows are skipped.
     pub(crate) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
@@ -309,8 +312,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Returns whether so many rows have the same time that the index can neither order them nor
-    /// show where they end.
+    /// Returns whether so many rows have the same due time that the index can neither order these
+    /// rows nor show where they end.
     async fn is_crowded(
         &mut self,
         ahead: &KeyRange,
@@ -366,12 +369,13 @@ impl Pass<'_, '_> {
                     self.tally.left += u64::from(attempt == Attempt::Retry);
                     return Ok(1);
                 }
-                // The condition fails for a row, which the deletion will find.
+                // Evaluating the condition fails for a row. The deletion will find this row.
                 DbError::Rejected(_) => return Ok(1),
                 error => return Err(error),
             },
         };
-        // A row that is due for several reasons is counted in the pass of the first reason.
+        // A row that is due for several reasons is counted in the pass for the first of these
+        // reasons.
         match attempt {
             Attempt::Initial => {
                 self.tally.skipped_locked += counted.fresh;
@@ -392,12 +396,12 @@ impl Pass<'_, '_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deleted {
     rows: u64,
-    /// The deleted rows of the target's children.
+    /// The number of deleted rows of the target's children.
     children: u64,
-    /// More rows may be left in the key range, because the limit on the rows of the target or of
-    /// a child was reached.
+    /// `true` if more rows may be left in the key range, because the limit on the rows of the
+    /// target or of a child was reached.
     full: bool,
-    /// All due rows of the key range were deleted: either the statement waited for locked rows, or
-    /// no other transaction was writing.
+    /// `true` if all due rows of the key range were certainly deleted: either the statement waited
+    /// for locked rows, or no other transaction was writing.
     whole: bool,
 }

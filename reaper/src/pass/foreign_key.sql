@@ -1,6 +1,6 @@
--- The referencing table of the foreign key $1 of the table $2.$3, and the condition that its row `c`
--- references the row `t` of the table $4. Returns nothing if the foreign key references another
--- table, or if the current role may not read the referencing columns.
+-- Returns the table $2.$3, to which the foreign key $1 belongs, and the condition that the row `c`
+-- of this table references the row `t` of the table $4. Returns no row if the foreign key
+-- references another table, or if the current role may not read the referencing columns.
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
     (SELECT pg_catalog.string_agg(
          pg_catalog.format('t.%I OPERATOR(%I.%s) c.%I', pa.attname, opn.nspname, o.oprname, ca.attname), ' AND ')

@@ -15,27 +15,29 @@ const FIRST_BLOCKS: u32 = 2;
 /// The minimum number of rows in a chunk, unless a chunk of this size takes too long.
 const MIN_CHUNK: u32 = 100;
 
-/// The number of desired durations above which a chunk may be smaller than [`MIN_CHUNK`].
+/// A chunk may be smaller than [`MIN_CHUNK`] if a chunk of that size would take at least this many
+/// times the desired duration.
 const TOO_LONG: u32 = 10;
 
-/// The number of chunks after a timeout in which a chunk may be smaller than [`MIN_CHUNK`].
+/// After a timeout, this number of chunks may be smaller than [`MIN_CHUNK`].
 const AFTER_TIMEOUT: u32 = 32;
 
-/// The number of consecutive chunks of the minimum size after which slow ones are reported. The first
-/// chunks of a pass are often slow, because their blocks are not in memory.
+/// If this number of consecutive chunks have the minimum size and are slow, the run logs a warning.
+/// The first chunks of a pass are often slow, because their blocks are not in memory.
 const SLOW: u32 = 16;
 
 /// The weight of the newest chunk in the smoothed cost per row. After three chunks, the weight of
 /// all earlier chunks is about one half.
 const NEWEST: f64 = 0.2;
 
-/// Every chunk of this number gets half of the rows, so that the fixed cost can be measured.
+/// One chunk out of this many has only half of the rows, so that the fixed cost can be measured.
 const MEASURED: u32 = 8;
 
-/// The minimum ratio of the sizes of two consecutive chunks from which the fixed cost is calculated.
+/// The fixed cost is calculated from two consecutive chunks if the ratio of their sizes is at least
+/// this value.
 const RATIO: f64 = 1.4;
 
-/// The number of measurements of the fixed cost whose median is used.
+/// The fixed cost is the median of this number of measurements.
 const SAMPLES: usize = 5;
 
 /// The maximum rest, however long the chunk took and however small the duty cycle is. During a
@@ -55,15 +57,16 @@ pub struct PaceLimits {
 
 /// The pace of one pass.
 ///
-/// A chunk costs a fixed time, for its statements and round trips, and a time per row. Only the time
-/// for the rows is compared with the desired duration. Otherwise, a fixed cost that is higher than
-/// the desired duration would shrink chunks to single rows, which pay the fixed cost for each row.
+/// A chunk takes a fixed time, for its statements and round trips, plus a time per row. Only the
+/// time for the rows is compared with the desired duration. Otherwise, a fixed cost that is higher
+/// than the desired duration would shrink chunks to single rows, and the fixed cost would be paid
+/// for each row.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     limits: PaceLimits,
-    /// The smallest size, unless such a chunk takes too long.
+    /// The minimum size, unless a chunk of this size takes too long.
     floor: u32,
-    /// The size whose rows take the desired duration.
+    /// The size of a chunk whose rows take the desired duration.
     fitted: u32,
     /// The size of the next chunk: `fitted`, or less to measure the fixed cost.
     size: u32,
@@ -75,7 +78,8 @@ pub(crate) struct Pace {
     /// The number of consecutive chunks of the minimum size that took longer than desired.
     slow: u32,
     just_slow: bool,
-    /// The number of chunks for which the floor does not hold, because a timeout was reached.
+    /// The number of further chunks that may be smaller than the floor, because a timeout was
+    /// reached.
     after_timeout: u32,
 }
 
@@ -112,7 +116,8 @@ impl FixedCost {
     fn seconds(&self) -> f64 {
         let mut sorted: Vec<f64> = self.samples.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
-        // With an even number, the lower one: a fixed cost that is too high makes chunks too large.
+        // If the number of measurements is even, the lower of the two middle values is used,
+        // because a fixed cost that is too high makes chunks too large.
         sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
     }
 }
@@ -149,8 +154,8 @@ impl Pace {
         self.size
     }
 
-    /// Returns whether chunks have just turned out to be longer than desired although they are as
-    /// small as they may be. Returns `true` only once.
+    /// Returns whether chunks have just been found to take longer than desired although they have
+    /// the minimum size. Returns `true` only once.
     pub(crate) fn is_slow_at_the_floor(&mut self) -> bool {
         std::mem::take(&mut self.just_slow)
     }
@@ -158,7 +163,7 @@ impl Pace {
     /// Records that a chunk of `rows` took `elapsed`. The next chunk gets the size whose rows are
     /// expected to take the desired duration, but at most twice the size of this chunk.
     pub(crate) fn chunk_done(&mut self, rows: u64, elapsed: Duration) {
-        // The last chunk of a key range may be short.
+        // The last chunk of a key range may be short. Such a chunk is ignored.
         if rows.saturating_mul(2) >= u64::from(self.size) {
             self.learn(rows, elapsed);
         }
@@ -193,7 +198,7 @@ impl Pace {
     }
 
     /// Records that a chunk reached a timeout. Halves the size, and sets the cost per row to the
-    /// value for which that size takes the desired duration.
+    /// value at which a chunk of the new size takes the desired duration.
     pub(crate) fn chunk_timed_out(&mut self) {
         self.fitted = (self.size / 2).max(1);
         self.size = self.fitted;
@@ -230,8 +235,7 @@ impl Pace {
 }
 
 /// The maximum number of rows in a chunk whose size is not counted in rows. The maximum is halved
-/// when a chunk with that many rows was too large, and doubles again after each chunk that
-/// completes.
+/// if a chunk with that many rows was too large, and is doubled again after each completed chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Most {
     limit: u32,
@@ -345,7 +349,8 @@ mod tests {
         let mut random = 1_u64;
         let mut took = Vec::new();
         for _ in 0..2_000 {
-            // From 0.5 to 1.5, with an outlier of four times as much in each twenty chunks.
+            // The cost of a row varies by a factor from 0.5 to 1.5. In about one of 32 chunks, the
+            // cost is four times as high.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let share = 0.5 + as_f64(random >> 40) / as_f64(1 << 24);
             let outlier = if random >> 59 == 0 { 4.0 } else { 1.0 };

@@ -3,12 +3,12 @@
 
 use crate::sql::query::Text;
 
-/// The maximum number of remembered groups. The pass tries to lock additional groups again, which
-/// costs little time and has no other effect.
+/// The maximum number of remembered groups. If there are more groups, the pass tries again to lock
+/// the groups that are not remembered, which costs little time and has no other effect.
 const REMEMBERED: usize = 1_000;
 
-/// Groups. Each group is identified by the value of the group column, in PostgreSQL's text format.
-/// The values are neither logged nor reported.
+/// The remembered groups. Each group is identified by the value of the group column, in
+/// PostgreSQL's text format. The values are neither logged nor reported.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     groups: Vec<String>,

@@ -1,9 +1,10 @@
-//! Rows whose deletion the server rejects: a foreign key without an action, a trigger that raises an
-//! error, or a condition that fails for a row.
+//! Rows whose deletion the server rejects because of a foreign key without an action, a trigger
+//! that raises an error, or a condition that fails for the row.
 //!
-//! If a foreign key of this table rejects a chunk, the rows that it holds are excluded by a
-//! condition from then on. For any other error, the pass searches for the row: it deletes parts of
-//! the chunk, until a part with a single row fails. That row is excluded by the hash of its key.
+//! If a foreign key that references this table rejects a chunk, the rows that are referenced
+//! through this foreign key are excluded by a condition from then on. For any other error, the pass
+//! searches for the row that causes the error: it deletes parts of the chunk, until the deletion of
+//! a single row fails. That row is excluded by the hash of its key.
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -24,7 +25,7 @@ const ALIKE: u32 = 20;
 /// The maximum number of rows that are excluded by their hashes.
 const EXCLUDED: usize = 1_000;
 
-/// The number of rows that are logged as warnings.
+/// The maximum number of rejected rows that are logged as warnings.
 const LOGGED: u32 = 5;
 
 /// The maximum number of rows in a block.
@@ -33,23 +34,23 @@ const ROWS_IN_A_BLOCK: i64 = 2_000;
 /// The search for a row whose deletion is rejected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rejected {
-    /// The number of rows, or of blocks in heap order, after the cursor that contain the row, and the
-    /// size of the next part.
+    /// The row is among this number of rows (in heap order, blocks) after the cursor. The second
+    /// number is the size of the next part. `None` if no row is being searched for.
     search: Option<(u32, u32)>,
     /// The size of the part that was tried last.
     pub(crate) tried: u32,
-    /// The number of rows that were rejected, and the error code that all of them had.
+    /// The number of rejected rows, and the error code of the first rejected row.
     rows: u32,
     code: Option<String>,
 }
 
 impl Rejected {
-    /// Returns the maximum size of the next part; `None` if no row is searched for.
+    /// Returns the maximum size of the next part; `None` if no row is being searched for.
     pub(crate) fn part(&self) -> Option<u32> {
         self.search.map(|(_, part)| part)
     }
 
-    /// Records that a part was deleted. The row is in the remaining ones.
+    /// Records that a part was deleted. The row that causes the error is in one of the other parts.
     pub(crate) fn part_done(&mut self) {
         self.search = self.search.and_then(|(window, _)| {
             let window = window.saturating_sub(self.tried);
@@ -72,7 +73,8 @@ impl Rejected {
         true
     }
 
-    /// Records a rejected row. Returns whether all rows so far had the same error.
+    /// Records a rejected row. Returns whether it has the same error code as the first rejected
+    /// row.
     fn row(&mut self, code: &str) -> bool {
         self.rows += 1;
         self.code.get_or_insert_with(|| code.to_owned()) == code
@@ -112,7 +114,7 @@ impl Pass<'_, '_> {
                 match self.delete(&row, self.most.rows()).await {
                     Ok(deleted) => self.committed(&deleted),
                     Err(DbError::Rejected(rejection)) => self.hold(hash, &rejection)?,
-                    // The row is locked. It is tried again with its block.
+                    // The row is locked. It is tried again together with its block.
                     Err(DbError::Timeout(Bound::Lock)) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -160,8 +162,9 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Returns the foreign key that caused a rejection, if it references this table, if the role may
-    /// read its columns, and if its rows are not excluded yet.
+    /// Returns the foreign key that caused a rejection. Returns `None` if the foreign key does not
+    /// reference this table, if the role may not read the referencing columns, or if the referenced
+    /// rows are already excluded.
     async fn foreign_key(&self, rejection: &Rejection) -> Result<Option<ForeignKey>, StopReason> {
         let Some(constraint) = &rejection.foreign_key else { return Ok(None) };
         let found = self.find(constraint).await?;
@@ -188,7 +191,7 @@ impl Pass<'_, '_> {
         }))
     }
 
-    /// Returns the due rows of the next part, each as a key range and with the hash of its key.
+    /// Returns the due rows of the next part, each as a key range with the hash of the row's key.
     pub(super) async fn rows_of(
         &mut self,
         ahead: &KeyRange,
@@ -209,7 +212,8 @@ impl Pass<'_, '_> {
         Ok(found)
     }
 
-    /// Excludes a row. Returns an error if all rows so far were rejected for the same reason.
+    /// Excludes a row. Returns an error if all rows are assumed to be rejected, or if too many rows
+    /// are excluded.
     fn hold(&mut self, hash: String, rejection: &Rejection) -> Result<(), StopReason> {
         let alike = self.rejected.row(&rejection.code);
         let rows = self.rejected.rows;

@@ -162,7 +162,7 @@ impl TableStatistics {
 pub(crate) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
     const SIZE: &str = "SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass)
         OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8";
-    // The size is NULL if the table was dropped during the wait.
+    // The size is NULL if the table has been dropped in the meantime.
     let size: Option<i64> = client.query_one(SIZE, &[&oid]).await?.try_get(0)?;
     Ok(size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
 }

@@ -4,9 +4,9 @@
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
 //! vacuum can remove them while an older transaction is open. To find the first live row, the
 //! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
-//! to its cutoff and left no due row, the cutoff becomes a *watermark*: later passes begin there.
-//! Only a row that is written later with an older time can be before the watermark. To find such
-//! rows, a pass begins at the start of the index from time to time.
+//! to its cutoff and left no due row, the cutoff becomes a *watermark*, at which later passes
+//! begin. Only a row that is written later with an older time can be before the watermark. To find
+//! such rows, a pass begins at the start of the index from time to time.
 //!
 //! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
 //! daemon behaves the same on fast and on slow machines.
@@ -24,16 +24,17 @@ use crate::sql::query::Text;
 /// GHz core.
 const WORTH_KEEPING: u64 = 500;
 
-/// How long a watermark is used. A row that is written with a time before the watermark is found
-/// after this time at the latest. The scan that a watermark avoids takes at most
-/// `STATEMENT_TIMEOUT`, by default less than a hundredth of this time.
+/// How long a watermark is used. If a row is written with a time before the watermark, the row is
+/// found at the latest after this period. The scan that a watermark avoids takes at most
+/// `STATEMENT_TIMEOUT`, which by default is less than a hundredth of this period.
 const KEPT: Duration = Duration::from_mins(10);
 
-/// How long rows whose deletion fails are not tried again. After this time, rows are deleted whose
-/// deletion has become possible.
+/// If the deletion of a row has failed, passes do not try to delete the row again during this
+/// period. By the end of this period, the deletion of some of these rows may have become possible.
 const HELD: Duration = Duration::from_hours(24);
 
-/// Identifies a pass: the target's name, the table's oid, and the index of the reason.
+/// Identifies a pass: the target's name, the table's oid, and the position of the reason in the
+/// target.
 pub(crate) type Key = (String, u32, usize);
 
 /// The watermarks of a process. Clones share them.
@@ -45,7 +46,7 @@ struct Marks {
     /// The start time of the server to which the watermarks apply.
     server: String,
     reached: HashMap<Key, Reached>,
-    /// The rows whose deletion fails, and until when they are not tried again.
+    /// The rows whose deletion fails, and the time from which a pass tries again to delete them.
     held: HashMap<Key, (Held, Instant)>,
 }
 
@@ -95,7 +96,8 @@ impl Watermarks {
         held.get(key).map(|(held, _)| held.clone()).unwrap_or_default()
     }
 
-    /// Remembers the rows whose deletion fails, so that the next pass does not try them again.
+    /// Remembers the rows whose deletion fails, so that the next pass does not try to delete them
+    /// again.
     pub(crate) fn keep_held(&self, key: &Key, held: &Held, now: Instant) {
         let known = &mut self.marks().held;
         if held.is_empty() {
@@ -116,7 +118,8 @@ impl Watermarks {
         self.marks().reached.clear();
     }
 
-    /// Removes all watermarks if they do not apply to the server with this start time.
+    /// If the watermarks and the rows whose deletion fails were recorded on a server with another
+    /// start time, removes all of them.
     pub(crate) fn are_of(&self, server: &str) {
         let mut marks = self.marks();
         if marks.server != server {

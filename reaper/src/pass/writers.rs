@@ -58,7 +58,7 @@ mod tests {
         // Another transaction has an ID and may still be active.
         assert!(!at("102").alone_since(&then, true));
         assert!(!at("101").alone_since(&then, false));
-        // Another transaction had an ID before and was active then.
+        // Another transaction already had an ID at the first check and was active at that time.
         assert!(!at("101").alone_since(&Writers::parse("99", "98:100:98"), true));
         assert!(!at("1").alone_since(&Writers::parse("?", "?"), false));
     }

@@ -1,5 +1,6 @@
-//! Finds cascades that delete many rows, and those that delete rows that a target keeps: rows of the
-//! target itself (through a self-reference or through several tables), or rows of another target.
+//! Finds cascades that delete many rows, and cascades that delete rows that a target keeps. These
+//! rows belong to the target itself (through a self-reference or through several tables) or to
+//! another target.
 //!
 //! The database executes cascades itself. Cascades ignore `where`, `group` and the due time, and
 //! the rows that they delete are not counted.
@@ -12,12 +13,12 @@ use crate::target::Target;
 use crate::target::name::{Ident, TableName};
 
 /// A cascade is reported if a parent row has, on average, at least this many child rows. A chunk
-/// then deletes many times as many rows as it counts.
+/// then deletes many times more rows than it counts.
 const MANY_CHILDREN: u64 = 20;
 
-/// Returns a cascade that deletes rows of the tables `$2` when rows of the tables `$1` are deleted,
-/// directly or through other tables. A cascade to a partitioned table also leads to each of its
-/// partitions.
+/// Returns a cascade that leads from the tables `$1` to the tables `$2`, directly or through other
+/// tables: if rows of `$1` are deleted, the cascade deletes rows of `$2`. A cascade to a
+/// partitioned table also leads to each of its partitions.
 const LEADING_TO: &str = "
     WITH RECURSIVE reached AS (
         SELECT pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
@@ -44,8 +45,9 @@ const LEADING_TO: &str = "
         AND EXISTS (SELECT FROM wanted AS w WHERE w.oid OPERATOR(pg_catalog.=) k.conrelid)
     ORDER BY k.conparentid OPERATOR(pg_catalog.<>) 0, n.nspname, c.relname, k.conname LIMIT 1";
 
-/// Returns the finding for a cascade to `child`, which refers to `parent` with `columns`, if each
-/// row of `parent` has many rows of `child`: `each`, on average.
+/// Returns the finding for a cascade from `parent` to `child`, which refers to `parent` with
+/// `columns`. `each` is the average number of rows of `child` for each row of `parent`. Returns
+/// `None` if this number is small.
 pub(super) fn large(child: &str, columns: &str, parent: &str, each: u64) -> Option<Finding> {
     (each >= MANY_CHILDREN).then(|| {
         Finding::new(

@@ -8,8 +8,8 @@ use crate::target::condition::ResolvedCondition;
 
 use crate::target::name::{Ident, TableName};
 
-/// Returns the privileges that this role lacks to read the relations `$1` and the columns `$2`.
-/// `$3` contains the relation of each column.
+/// Returns the missing privileges that this role needs to read the relations `$1` and the columns
+/// `$2`. `$3` contains the relation of each column.
 const UNREADABLE: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, current_user::pg_catalog.text,
         pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),
@@ -23,8 +23,8 @@ const UNREADABLE: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY 1, 2";
 
-/// Returns GRANT statements for the privileges that this role lacks to read the relations in
-/// sub-selects of the condition.
+/// Returns GRANT statements for the missing privileges that this role needs to read the relations
+/// in sub-selects of the condition.
 pub(super) async fn grants(
     auxiliary: &AuxiliaryConnection,
     condition: &ResolvedCondition,
@@ -47,7 +47,7 @@ pub(super) async fn grants(
                 missing.into_iter().map(|name| Ident::new(name).quoted()).collect();
             grants.push(format!("GRANT SELECT ({}) ON {table} TO {role}", missing.join(", ")));
         } else if !row.try_get::<_, bool>(4)? {
-            // The condition counts or finds rows, and reads no column.
+            // The condition only counts rows or tests whether they exist, and reads no column.
             grants.push(format!("GRANT SELECT ON {table} TO {role}"));
         }
     }

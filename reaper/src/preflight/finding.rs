@@ -125,7 +125,7 @@ impl Serialize for Code {
     }
 }
 
-/// A finding. The names and the order of its fields are part of the output format.
+/// A finding. The names and the order of the fields are part of the output format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The severity.
@@ -134,9 +134,11 @@ pub struct Finding {
     pub code: Code,
     /// The description.
     pub what: String,
-    /// The statement to run, or another remedy.
+    /// The statement to run, or another remedy; `None` if `what` includes the remedy or if there is
+    /// none.
     pub remedy: Option<String>,
-    /// The table from which a cascade deletes rows, although a target keeps these rows.
+    /// The table from which a cascade deletes rows, although a target keeps these rows; `None` for
+    /// other findings.
     #[serde(skip)]
     pub cascades_to: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Two guards that skip a target if nearly all of its table would be deleted.
+//! Two guards that skip a target if nearly all rows of its table would be deleted.
 //!
 //! The *first-run guard* applies to a target on which no run has worked yet. It detects a wrong
 //! column, or a unit that is wrong by a factor of a thousand: both make every row appear due. The
@@ -20,7 +20,7 @@ pub(crate) use record::Guard;
 pub struct FirstRun {
     /// The fraction of a table that a first run may delete without confirmation, from 0 to 1.
     pub max_fraction: f64,
-    /// Whether the run was confirmed.
+    /// Whether the user has confirmed that this run may delete nearly all rows of a table.
     pub confirmed: bool,
 }
 
@@ -33,7 +33,8 @@ const FEW_ROWS: f64 = 1_000.0;
 const MAX_FRACTION: f64 = 0.98;
 pub(crate) const MANY_ROWS: f64 = 10_000.0;
 
-/// Returns whether the target or the run is confirmed.
+/// Returns whether the deletion of nearly all rows is confirmed, either for the target or for the
+/// run.
 pub(crate) fn is_confirmed(target: &Target, rules: FirstRun) -> bool {
     rules.confirmed || target.confirmed
 }

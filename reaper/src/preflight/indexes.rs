@@ -1,4 +1,5 @@
-//! Checks whether there is an index for a pass: on its due column, ideally followed by the key.
+//! Checks whether there is an index for a pass. The index must begin with the due column, ideally
+//! followed by the key.
 
 use std::collections::HashMap;
 
@@ -9,9 +10,9 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::catalog::Column;
 use crate::target::name::{Ident, TableName};
 
-/// Returns the indexes of the tables `$1`. The columns of an expression index are null. The
-/// second-to-last column indicates whether the index has the order of ORDER BY with nulls last,
-/// forwards or backwards.
+/// Returns the indexes of the tables `$1`. In the list of the columns of an index, an expression is
+/// null. The second-to-last result column indicates whether a forward or backward scan of the index
+/// returns rows in the order of ORDER BY with nulls last.
 const INDEXES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
         i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
@@ -29,7 +30,7 @@ const INDEXES: &str = "
 
 /// An index of the table.
 pub(super) struct Index {
-    /// The name in plans.
+    /// The name of the index, as it appears in plans.
     pub(super) name: String,
     quoted: String,
     method: String,
@@ -45,7 +46,8 @@ impl Index {
         self.columns.first().and_then(Option::as_deref) == Some(column.as_str())
     }
 
-    /// Returns whether a pass could scan the index, if the predicate of the index allows that.
+    /// Returns whether a pass could scan the index, provided that the predicate of the index allows
+    /// this.
     pub(super) fn could_serve(&self, column: &Ident) -> bool {
         self.leads_with(column) && self.valid && self.method == "btree" && self.plain
     }
@@ -98,7 +100,7 @@ pub(super) struct Wanted<'a> {
     pub(super) table: &'a TableName,
     pub(super) column: &'a Ident,
     pub(super) key: &'a [Column],
-    /// Whether the column is null in most rows.
+    /// Whether the due column is null in most rows.
     pub(super) mostly_null: bool,
 }
 
@@ -176,7 +178,7 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     Finding::new(Code::NoIndex, what, create)
 }
 
-/// Returns the finding `code` if no index can look up rows by a column.
+/// Returns the finding `code` if there is no index for looking up rows by a column.
 pub(super) fn look_up(
     code: Code,
     table: &TableName,

@@ -1,5 +1,5 @@
--- Returns each transaction and slot that has held back the horizon of vacuum for longer than $1,
--- with the statement that ends the transaction or drops the slot.
+-- Returns each transaction and each replication slot that has held back the horizon of vacuum for
+-- longer than $1, with the statement that ends the transaction or drops the slot.
 SELECT pg_catalog.format('a transaction of %s (pid %s, %s) has been open since %s', a.usename, a.pid,
            CASE WHEN a.application_name OPERATOR(pg_catalog.<>) '' THEN a.application_name ELSE 'without a name' END,
            pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI')),

@@ -21,15 +21,15 @@ pub(super) struct Walk<'a> {
     pub(super) subject: &'a Subject<'a>,
     pub(super) table: &'a Table,
     pub(super) indexes: &'a [Index],
-    /// The index of the pass, which is also the index of its reason.
+    /// The number of the pass, which is also the number of its reason in the target.
     pub(super) number: usize,
     pub(super) pass: &'a PassSql,
     pub(super) rules: Rules,
 }
 
 impl Walk<'_> {
-    /// Returns whether an index without a predicate serves the pass. The planner need not prove
-    /// that such an index contains all due rows.
+    /// Returns whether an index without a predicate serves the pass. The planner does not need to
+    /// prove that such an index contains all due rows.
     pub(super) fn has_whole_index(&self) -> bool {
         let column = &self.pass.due.column.name;
         self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
@@ -147,7 +147,7 @@ impl Walk<'_> {
 }
 
 /// Returns the key range of a chunk that begins after the first due row: like most chunks, it lies
-/// between two cursors. The range has no end if too few rows are due.
+/// between two cursors. If too few rows are due, the range has no upper bound.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,

@@ -1,9 +1,9 @@
 //! Checks the plans of the statements that a run uses. A statement must not read a large table
 //! without a bound.
 //!
-//! EXPLAIN plans a statement without executing it, and with the settings that a run uses. On a
-//! small table, any plan is acceptable, so only a table that the planner estimates to be large
-//! causes a finding.
+//! EXPLAIN is used with the same settings as in a run. It plans a statement without executing the
+//! statement. On a small table, any plan is acceptable, so only a table that the planner estimates
+//! to be large causes a finding.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ struct Scan {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Reads by a condition on an index, or by row locations.
+    /// Reads only the rows that satisfy an index condition, or only the rows at given locations.
     Bounded,
     Sequential,
     /// Reads a whole index.
@@ -58,7 +58,7 @@ impl Plan {
         Ok(Self(plan.unwrap_or_default()))
     }
 
-    /// Returns the names of the indexes of `table` that the plan reads by a condition.
+    /// Returns the names of the indexes of `table` that the plan scans with an index condition.
     pub(super) fn indexes_of(&self, table: &TableName) -> Vec<String> {
         let (scans, _) = self.read();
         let bounded =
@@ -79,8 +79,8 @@ impl Plan {
     }
 }
 
-/// Collects the scans and sorts of a plan. `limited` means that the node is directly below a LIMIT,
-/// so that a scan without a filter reads no more rows than the limit.
+/// Collects the scans and sorts of a plan. `limited` is `true` if the node is directly below a
+/// LIMIT, so that a scan without a filter reads no more rows than the limit.
 fn walk(
     node: &Value,
     limited: bool,
@@ -130,7 +130,7 @@ fn walk(
     }
 }
 
-/// The scans that a pass may use, and the size of its table.
+/// The scans that a pass may use, and the table of the pass with its size.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,

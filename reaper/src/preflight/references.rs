@@ -8,12 +8,14 @@ use super::table::estimated_rows;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::{Ident, TableName};
 
-/// Returns every foreign key that a delete follows, once. For a partitioned table on either side,
-/// only the foreign key of the whole table is returned.
+/// Returns, once each, the foreign keys that reference the tables `$1` or a table that is reached
+/// from these tables through cascades. For a partitioned table on either side, only the foreign key
+/// of the whole table is returned.
 ///
-/// An index is suitable if it meets two conditions. The first columns of the index are the columns
-/// of the foreign key, in any order; if the index is unique, some of these columns are sufficient.
-/// And the index contains all rows in which the columns of the foreign key are not null.
+/// An index is suitable if it meets two conditions. First, the leading columns of the index are the
+/// columns of the foreign key, in any order; if the index is unique, some of these columns are
+/// sufficient. Second, the index contains all rows in which the columns of the foreign key are not
+/// null.
 const REFERENCES: &str = include_str!("references.sql");
 
 /// What the database does with rows that refer to a deleted row.
@@ -24,8 +26,8 @@ enum OnDelete {
     Clear,
 }
 
-/// Returns the findings on foreign keys that refer to the tables `oids`. `first` are the tables
-/// whose rows the reaper deletes itself, before their parents.
+/// Returns the findings on foreign keys that refer to the tables `oids`. `first` contains the
+/// tables whose rows the reaper itself deletes before the rows that they reference.
 pub(super) async fn examine(
     auxiliary: &AuxiliaryConnection,
     oids: &[u32],

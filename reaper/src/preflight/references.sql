@@ -1,4 +1,5 @@
--- Returns every foreign key that a delete from the tables $1 follows, once.
+-- Returns, once each, the foreign keys that reference the tables $1 or a table that is reached from
+-- these tables through cascades.
 WITH RECURSIVE reached AS (
     SELECT pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
     UNION

@@ -11,7 +11,8 @@ const OLDEST: i32 = 14;
 
 /// A transaction that has been open for longer than this is reported, because it prevents vacuum
 /// from removing the deleted rows. A shorter transaction is usually a report, a dump or a
-/// migration. After an hour, the transaction was probably left open by mistake.
+/// migration. A transaction that has been open for more than an hour was probably left open by
+/// mistake.
 const OLD: &str = "1 hour";
 
 const SERVER: &str = "
@@ -22,7 +23,7 @@ const SERVER: &str = "
         (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r WHERE r.state IS NULL)";
 
 /// Returns the schemas of the configured search path in which untrusted roles may create objects,
-/// with these roles.
+/// each with these roles.
 const OPEN_SCHEMAS: &str = "
     SELECT pg_catalog.format('%I', n.nspname), pg_catalog.string_agg(
         CASE WHEN may.role OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
@@ -37,9 +38,9 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// Returns the transactions and slots that hold back the horizon of vacuum, as far as this role may
-/// see them. The times of the transactions of other roles require `pg_read_all_stats`; prepared
-/// transactions and slots are visible to every role.
+/// Returns the transactions and replication slots that hold back the horizon of vacuum and that
+/// this role may see. Without `pg_read_all_stats`, a role cannot see the start times of the
+/// transactions of other roles. Prepared transactions and slots are visible to every role.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {

@@ -92,7 +92,8 @@ impl Subject<'_> {
         judge: &mut Judge<'_>,
     ) -> Result<Vec<Finding>, Error> {
         let indexes = known.indexes.get(&leaf.oid).map(Vec::as_slice).unwrap_or_default();
-        // session-reaper writes its own history, so it needs more privileges on these tables.
+        // session-reaper also writes to its own history, so it needs more privileges on the history
+        // than on other tables.
         let ours = matches!(self.target.absent, Absent::LeftOut);
         let mut findings = table.judge(ours);
         if let Some(group) = &self.target.group {
@@ -188,7 +189,7 @@ impl Subject<'_> {
         Ok(others)
     }
 
-    /// Checks the foreign keys that refer to the tables, and the children. Returns the children.
+    /// Checks the children, and the foreign keys that refer to the tables. Returns the children.
     async fn children(
         &self,
         auxiliary: &AuxiliaryConnection,

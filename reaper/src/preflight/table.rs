@@ -128,7 +128,7 @@ impl Table {
         self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
     }
 
-    /// Returns the columns that the statements name and the role may not read.
+    /// Returns the columns that the statements name but the role may not read.
     fn not_readable(&self) -> impl Iterator<Item = &Ident> {
         self.named
             .iter()
@@ -222,7 +222,7 @@ impl Table {
 
     /// Returns the finding for a statement that the server rejected with the error `message`. The
     /// statement uses this table and `others`. The finding names the privileges to grant. `reads`
-    /// are GRANT statements for the relations that the condition reads.
+    /// contains GRANT statements for the relations that the condition reads.
     pub(super) fn privilege_missing(
         &self,
         others: &[Self],
@@ -298,7 +298,8 @@ mod tests {
     fn rows_are_estimated_by_density_and_current_size() {
         assert_eq!(estimated_rows(1_000.0, 10, 20), 2_000);
         assert_eq!(estimated_rows(0.0, 10, 20), 0);
-        // Never analyzed, or emptied by a vacuum and filled again.
+        // The table was never analyzed, or it was empty at its last vacuum and was filled again
+        // afterwards.
         assert_eq!(estimated_rows(-1.0, 0, 100), 6_000);
         assert_eq!(estimated_rows(0.0, 0, 100), 6_000);
         assert_eq!(estimated_rows(-1.0, 0, 0), 0);

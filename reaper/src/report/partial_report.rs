@@ -1,5 +1,5 @@
-//! The report of a run that has not ended, as stored in `reaper_runs.report` while the run is active
-//! and as shown on the status page, and the report of a run that was killed.
+//! The report of an active run, which is stored in `reaper_runs.report` and shown on the status
+//! page, and the report of a run that was killed.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn target(target: &TargetProgress) -> TargetReport {
     }
 }
 
-/// Returns the last stored report of a run that was killed, or a minimal one if none was stored.
+/// Returns the last stored report of a run that was killed, or a minimal report if none was stored.
 /// The run may have deleted more rows than the report contains.
 #[must_use]
 pub fn of_killed(run: &Run) -> RunReport {

@@ -1,5 +1,5 @@
-//! The progress of a run, for the progress bar, the heartbeat of the run's row in the history, the
-//! status page and the watchdog.
+//! The progress of a run. It is used by the progress bar, the status page, the watchdog, and the
+//! heartbeat in the run's row of the history.
 
 use crate::store::runs::{Outcome, RunId, Trigger};
 use chrono::{DateTime, Utc};
@@ -20,11 +20,11 @@ pub struct Progress {
     pub deleted: u64,
     /// The number of rows that were due when the run began, over all targets that it processes.
     pub due: u64,
-    /// Whether more rows than `due` were due, because counting stopped at its cap.
+    /// Whether more rows than `due` were due, because counting stopped at the cap.
     pub due_capped: bool,
-    /// The progress of each target that was begun, in the order in which the targets were begun.
+    /// The progress of each target on which work has begun, in the order in which the work began.
     pub targets: Vec<TargetProgress>,
-    /// The throttle because of which the run waits; `None` if the run does not wait.
+    /// The throttle that makes the run wait; `None` if the run does not wait.
     pub waiting: Option<Waiting>,
 }
 

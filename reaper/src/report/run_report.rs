@@ -1,8 +1,8 @@
 //! The report of a run: the object that `run --output json` prints, that is stored in
 //! `reaper_runs.report`, and that `status` and `plan` read.
 //!
-//! One table may contain reports that different versions have written. Therefore, a field that is
-//! missing gets its default, an unknown field is ignored, and an unknown outcome is
+//! A table may contain reports that different versions of session-reaper have written. Therefore, a
+//! missing field gets its default, an unknown field is ignored, and an unknown outcome is
 //! [`ReportedOutcome::Other`].
 
 use std::collections::BTreeMap;
@@ -24,9 +24,9 @@ use crate::store::runs::Outcome;
 /// 1. `interrupted` if a signal ended the work on a target. Only the interrupted targets are named
 ///    in `why`.
 /// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
-///    connected through a transaction-pooling proxy), or if at least one target failed and none was
-///    completed or partially processed. A target that another reaper has locked does not count as
-///    completed.
+///    connected through a transaction-pooling proxy), or if at least one target failed and no
+///    target was completed or partially processed. A target that another reaper has locked does not
+///    count as completed.
 /// 3. `partial` if a target failed and another was completed or partially processed, or if a limit
 ///    or the maximum wait of a throttle was reached with due rows left.
 /// 4. `paused` if a pause lasted longer than the maximum wait.
@@ -52,11 +52,11 @@ pub struct RunReport {
     /// the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<u64>,
-    /// Whether more than `due` rows were due, because counting stopped at its cap. Present only
+    /// Whether more than `due` rows were due, because counting stopped at the cap. Present only
     /// while the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_capped: Option<bool>,
-    /// The throttle because of which the run waits. Present only while the run waits.
+    /// The throttle that makes the run wait. Present only while the run waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<ReportedWait>,
 }
@@ -74,7 +74,7 @@ pub struct TargetReport {
     /// A description of the outcome. Never empty.
     pub why: String,
     /// The number of rows deleted for each reason. A row that was due for several reasons is
-    /// counted for the first one.
+    /// counted only for the first of these reasons.
     #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
     pub deleted: Vec<(String, u64)>,
     /// The number of transactions that found due rows.
@@ -83,14 +83,14 @@ pub struct TargetReport {
     /// been deleted at the retry.
     pub skipped_locked: u64,
     /// The number of due rows that were left because their deletion fails: `foreign_key` for rows
-    /// that another table references, `error` for others. Omitted if there are none.
+    /// that another table references, `error` for all other rows. Omitted if there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, u64>,
     /// The number of due rows that were left after the run, including locked rows. `None` while the
     /// run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining: Option<u64>,
-    /// Whether more than `remaining` rows are left, because counting stopped at its cap.
+    /// Whether more than `remaining` rows are left, because counting stopped at the cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_capped: Option<bool>,
     /// The elapsed time, in milliseconds. `None` while the run is active.
@@ -107,7 +107,7 @@ pub struct TargetReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<TableDetail>,
     /// Tables from which ON DELETE CASCADE may have deleted rows that were not due: tables of this
-    /// target or of another one. These rows are not counted. Omitted if there are none.
+    /// target or of another target. These rows are not counted. Omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uncounted_cascades: Vec<String>,
     /// The codes of the unsafe findings that were overridden. Omitted if there are none.
@@ -173,8 +173,8 @@ impl ReportedOutcome {
         }
     }
 
-    /// Returns the outcome of a run or target that has ended. Returns `None` if it is still active,
-    /// or if another version wrote an outcome that this version does not know.
+    /// Returns the outcome of a run or target that has ended. Returns `None` if the run or target
+    /// is still active, or if another version wrote an outcome that this version does not know.
     #[must_use]
     pub fn ended(&self) -> Option<Outcome> {
         match self {
@@ -250,7 +250,7 @@ fn as_map<S: Serializer>(entries: &[(String, u64)], serializer: S) -> Result<S::
     serializer.collect_map(entries.iter().map(|(name, rows)| (name, rows)))
 }
 
-/// Keeps the order of the entries.
+/// Reads an object and keeps the order of its entries.
 fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, u64)>, D::Error> {
     struct Entries;
 

@@ -1,5 +1,6 @@
-//! The tracing spans of a run: `run`, `target` and `chunk`. There is no span per row. Without a
-//! collector, each span is a disabled callsite and costs a few nanoseconds per chunk.
+//! The tracing spans of a run: `run`, `target` and `chunk`. There is no span per row. If no
+//! collector is installed, each span is a disabled callsite of `tracing` and costs a few
+//! nanoseconds per chunk.
 
 use crate::store::runs::{Outcome, Trigger};
 use tracing::Span;

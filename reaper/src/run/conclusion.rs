@@ -12,7 +12,7 @@ use crate::store::runs::{NewRun, Outcome};
 use crate::time::milliseconds;
 
 /// Whether a target counts for the outcome of a run, and whether a preflight check or a guard
-/// rejected it.
+/// rejected the target.
 pub(crate) struct Weight {
     counts: bool,
     rejected: bool,
@@ -35,8 +35,8 @@ pub(crate) fn concluded(
     stop: &Stop,
 ) -> (RunReport, Exit) {
     let interrupted = targets.iter().any(|(report, _)| report.outcome == Outcome::Interrupted);
-    // Whether the reaper's own history was cleaned up does not matter for the targets of the user,
-    // unless a signal ended the run there.
+    // The outcome of a run does not depend on the cleanup of the reaper's own history, unless a
+    // signal ended the run during this cleanup.
     let counts = |(report, weight): &&(TargetReport, Weight)| {
         weight.counts || report.outcome == Outcome::Interrupted
     };

@@ -1,16 +1,17 @@
 //! Advisory locks that prevent two reapers from processing one target at the same time.
 //!
 //! The lock on a target is a session advisory lock on [`CLASS`] and the oid of the table
-//! (`pg_locks`: classid, objid), so it belongs to the connection and is released with it. All locks
-//! of a run are acquired at its start and held until its end. For other reapers, acquiring the
-//! locks is atomic, and so is releasing them, because both happen under a transaction-level lock on
-//! ([`CLASS`], 0). No table has the oid 0. So if two reapers want the same targets, one gets all of
-//! their locks, and the other finds all of them taken.
+//! (`pg_locks`: classid, objid), so the lock belongs to the connection and is released when the
+//! connection ends. All locks of a run are acquired at its start and held until its end. For other
+//! reapers, acquiring the locks is atomic, and so is releasing them, because both happen under a
+//! transaction-level lock on ([`CLASS`], 0). No table has the oid 0. So if two reapers start with
+//! the same targets, one reaper gets the locks of all targets, and the other reaper gets none.
 //!
-//! Targets may overlap: one may be a partitioned table and another one of its partitions, and two
-//! may have the same `children`. So a run also acquires the locks of a partition and of the
-//! children, but only while it works on them: the locks of thousands of partitions at once would
-//! fill the lock table of the server. The run tries these locks and never waits for them.
+//! Targets may overlap: one target may be a partitioned table and another target a partition of
+//! that table, and two targets may have the same `children`. So a run also acquires the locks of a
+//! partition and of the children, but only while it processes these tables: the locks of thousands
+//! of partitions at once would fill the lock table of the server. The run tries to acquire these
+//! locks but never waits for them.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub const CLASS: i32 = 0x5352_7270;
 const ACQUIRE_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// The maximum number of checks whether a terminated server process has ended, and the interval
-/// between two checks. Such a process ends after its current row.
+/// between two checks. Such a process ends after it has processed its current row.
 const POLLS: u32 = 60;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -46,8 +47,9 @@ pub(crate) async fn acquire(
     match try_all(client, pid, oids).await {
         Ok(acquired) => acquired.ok_or(DbError::Pooler),
         Err(error) => match DbError::from(error) {
-            // The locks count as held. The reaper that has held the lock on ([`CLASS`], 0) for this
-            // long is still working, or it hangs and the server will end its connection.
+            // The locks count as held by another reaper. The reaper that has held the lock on
+            // ([`CLASS`], 0) for this long is either still working, or it hangs and the server will
+            // end its connection.
             DbError::Timeout(_) => Ok(vec![false; oids.len()]),
             error => Err(error),
         },
@@ -113,9 +115,9 @@ pub(crate) async fn release_tables(client: &Client, oids: &[u32]) -> Result<(), 
     Ok(())
 }
 
-/// Describes the process that holds the lock on a table: its pid, its application name, and since
-/// when it has been connected. Returns `None` if it has just released the lock, or if it cannot be
-/// determined.
+/// Describes the process that holds the lock on a table: its pid, its application name, and the
+/// time when it connected. Returns `None` if the process has just released the lock, or if the
+/// process cannot be determined.
 pub(crate) async fn holder(client: &Client, oid: u32) -> Option<String> {
     const HOLDER: &str = "SELECT l.pid, a.application_name,
             pg_catalog.to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
@@ -187,7 +189,7 @@ pub(crate) async fn release(client: &Client, held: bool) {
         );
         if let Err(error) = client.batch_execute(&together).await {
             tracing::debug!(event = "unlock_failed", %error, "locks not released together");
-            // Otherwise, the next statement would run in a failed transaction.
+            // Without a rollback, the next statement would run in a failed transaction.
             let _ = client.batch_execute("ROLLBACK").await;
         }
     }

@@ -34,7 +34,7 @@ pub(crate) struct History {
     /// The connection that writes the row and holds the lock.
     client: watch::Sender<Arc<Client>>,
     /// Whether a pooler is between session-reaper and the server. If so, the lock is not taken,
-    /// because it would remain with another client.
+    /// because it would remain in a server process that other clients use.
     pooled: bool,
     remembered: Remembered,
     heartbeat: JoinHandle<()>,
@@ -74,16 +74,16 @@ impl History {
         Some(history)
     }
 
-    /// Continues on another connection, which takes the lock and sends the heartbeat from now on.
-    /// If the server has not noticed yet that the old connection, which holds the lock, is gone,
-    /// only the heartbeat shows that the run is alive.
+    /// Continues on another connection, which from now on holds the lock and writes the heartbeat.
+    /// As long as the server has not noticed that the old connection is lost, the old connection
+    /// still holds the lock, and only the heartbeat shows that the run is alive.
     pub(crate) async fn moved_to(&self, client: &Arc<Client>) {
         self.client.send_replace(Arc::clone(client));
         self.hold(client).await;
     }
 
-    /// Writes the outcome of the run. A row without an end means that the run was killed, so this
-    /// method retries if the row is locked for a short time.
+    /// Writes the outcome of the run. A row without an end would mean that the run was killed.
+    /// Therefore, this method retries if the row is locked for a short time.
     pub(crate) async fn end(self, client: &Client, report: &RunReport) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {
@@ -132,7 +132,8 @@ impl History {
     }
 }
 
-/// Closes the rows of runs that were killed. Their end is the time of their last heartbeat.
+/// Closes the rows of runs that were killed. The end of such a run is the time of its last
+/// heartbeat.
 async fn close_killed(client: &Client, own: &OwnTables) {
     let killed = match runs::killed(client, own).await {
         Ok(killed) => killed,
@@ -180,8 +181,8 @@ async fn beat(
             return;
         };
         let client = Arc::clone(&connection.borrow());
-        // The lock may not have been available at once, because the server had not noticed yet that
-        // an old connection was gone.
+        // The lock may not have been available at once, because the server had not yet noticed that
+        // an old connection was lost.
         if !pooled && !runs::is_held(&client, id).await.unwrap_or(true) {
             let _ = runs::hold(&client, id).await;
         }

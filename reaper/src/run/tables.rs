@@ -30,7 +30,7 @@ pub(crate) struct Table {
     pub(crate) oid: u32,
     /// The schema-qualified name.
     pub(crate) name: TableName,
-    /// The condition of `where`.
+    /// The condition from the target's `where`.
     pub(crate) condition: Option<ResolvedCondition>,
     /// The tables that contain the rows of this table, each with one pass per reason.
     pub(crate) leaves: Vec<(Leaf, Vec<PassSql>)>,
@@ -43,8 +43,9 @@ impl Table {
     }
 }
 
-/// Takes the locks of a leaf and of the children, in addition to the lock on the target's table,
-/// which the run already holds. Returns `false` if another reaper holds one of these locks.
+/// Takes the locks of a leaf (a table that stores rows of the target) and of the children, in
+/// addition to the lock on the target's table, which the run already holds. Returns `false` if
+/// another reaper holds one of these locks.
 pub(crate) async fn lock_leaf(worker: &Worker<'_>, leaf: &LeafLocks) -> Result<bool, StopReason> {
     let (connection, statements) = (&worker.connection, 2);
     let tried = lock::try_tables(&connection.client, connection.pid(), &leaf.0);

@@ -30,7 +30,7 @@ use crate::target::{Absent, Target};
 use crate::throttle::ThrottleCause;
 use crate::time::as_f64;
 
-/// The estimated share of due rows above which the share is measured with a sample.
+/// If the estimated share of due rows is above this value, the share is measured with a sample.
 const WORTH_SAMPLING: f64 = 0.1;
 
 pub(crate) struct TargetRun<'a> {
@@ -112,12 +112,12 @@ impl<'a> TargetRun<'a> {
         }))
     }
 
-    /// Creates a target run whose table does not exist.
+    /// Creates a target run for a target whose table does not exist.
     pub(crate) fn absent(target: &'a Target, observer: &'a dyn Observer, why: String) -> Self {
         Self::new(target, observer, None, vec![Finding::plain(Code::NoTable, why)])
     }
 
-    /// Creates a target run that was never begun.
+    /// Creates a target run for a target on which work never began.
     pub(crate) fn not_begun(target: &'a Target, observer: &'a dyn Observer) -> Self {
         Self::new(target, observer, None, Vec::new())
     }
@@ -144,7 +144,8 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Skips the target if the table with its name was replaced after `proof` was read.
+    /// Skips the target if the name of its table now refers to a different table than when `proof`
+    /// was read. `proof` shows that the tables are auth-api's.
     pub(crate) fn pass_proof(&mut self, proof: Option<&Proof>) {
         let Some((proof, oid)) = proof.zip(self.oid()) else { return };
         if !proof.covers(&self.target.table, oid) {
@@ -167,7 +168,7 @@ impl<'a> TargetRun<'a> {
         !self.elapsed.is_zero()
     }
 
-    /// Records that the lock was lost with its connection.
+    /// Records that the lock was lost together with the connection.
     pub(crate) fn lost_its_lock(&mut self) {
         self.locked = false;
         self.observer.lock_held(&self.target.name, false);
@@ -287,8 +288,8 @@ impl<'a> TargetRun<'a> {
         oids
     }
 
-    /// Checks whether cascades reach `others`, the tables of targets that keep rows by `where` or
-    /// `group`.
+    /// Checks whether cascades reach `others`, the tables of targets that keep rows because of
+    /// `where` or `group`.
     pub(crate) async fn examine_others(
         &mut self,
         auxiliary: &AuxiliaryConnection,
@@ -302,7 +303,8 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Returns the oids of the target's tables if the target keeps rows by `where` or `group`.
+    /// Returns the oids of the target's tables if the target keeps rows because of `where` or
+    /// `group`, and otherwise none.
     pub(crate) fn keeping(&self) -> impl Iterator<Item = u32> {
         let keeps = self.target.filter.is_some() || self.target.group.is_some();
         self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
@@ -375,7 +377,7 @@ impl<'a> TargetRun<'a> {
         why
     }
 
-    /// Stores the result of this run for the guards of the next one.
+    /// Stores the result of this run for the guards of the next run.
     pub(crate) async fn finish(&mut self, auxiliary: &AuxiliaryConnection) {
         let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
@@ -402,7 +404,7 @@ impl<'a> TargetRun<'a> {
         worker.progress.send_modify(|progress| {
             progress.target.clone_from(&self.target.name);
             match progress.targets.last_mut() {
-                // The target was begun again after the connection was lost.
+                // Work on the target began again after the connection was lost.
                 Some(last) if last.target == self.target.name => last.ended = None,
                 _ => progress.targets.push(TargetProgress::begun(self.target)),
             }
@@ -494,7 +496,7 @@ impl<'a> TargetRun<'a> {
         backlog
     }
 
-    /// Returns the number of due rows after the work. If everything was examined and nothing was
+    /// Returns the number of due rows after the work. If everything was examined and no due row was
     /// left, the number is 0. Otherwise, the rows are counted, which requires scanning the dead
     /// entries that the deletions left in the index.
     pub(crate) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {

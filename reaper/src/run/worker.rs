@@ -16,9 +16,9 @@ use crate::stop_reason::StopReason;
 use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use crate::time::milliseconds;
 
-/// The intervals between two checks of the throttles while the run waits. The first applies to a
-/// throttle that may clear within moments. The second is the maximum, which is short enough that
-/// work resumes promptly when a pause ends.
+/// The intervals between two checks of the throttles while the run waits. The first interval
+/// applies to a throttle that may clear within moments. The second interval is the maximum. It is
+/// short enough that work resumes promptly when a pause ends.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) rest: Duration,
     /// `true` if no other transaction was writing during the last chunk.
     pub(crate) alone: bool,
-    /// The process IDs of lost connections, whose server processes may still hold locks.
+    /// The IDs of the server processes of lost connections. These processes may still hold locks.
     pub(crate) gone: Vec<i32>,
     /// The number of consecutive connections that were lost with no row deleted between the losses.
     pub(crate) consecutive_losses: u32,
@@ -150,8 +150,8 @@ impl Worker<'_> {
             if let Err(over) = self.is_over_while_throttled(last.as_ref()) {
                 break Err(over);
             }
-            // This query prevents the server from closing the lock connection as idle, and detects
-            // a lost connection immediately.
+            // This query prevents the server from closing the lock connection because it is idle,
+            // and detects a lost connection immediately.
             if let Err(error) = self.connection.is_there().await {
                 break Err(error.into());
             }
@@ -184,7 +184,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Reports the active throttle: in the log once, in the metrics and the progress each time.
+    /// Reports the active throttle: only once in the log, and at each check in the metrics and the
+    /// progress.
     fn report_throttle(
         &self,
         state: &mut Option<ThrottleState>,

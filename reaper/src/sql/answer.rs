@@ -1,4 +1,5 @@
-//! The results of the statements: counts, always in one row regardless of the size of the chunk.
+//! The results of the statements. Counts are always returned in one row, regardless of the size of
+//! the chunk.
 
 use tokio_postgres::{Error, Row};
 

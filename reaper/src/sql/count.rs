@@ -59,8 +59,9 @@ impl PassSql {
         Some(query)
     }
 
-    /// Finds the newest due time, in seconds since 1970, of those among the last `*cap` due rows
-    /// that may be deleted. Returns one row, which contains NULL if there is no such row.
+    /// Examines the last `*cap` due rows, and finds the newest due time of those rows that may be
+    /// deleted. Returns one row that contains this time in seconds since 1970, or NULL if none of
+    /// the examined rows may be deleted.
     pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.condition(&mut query);
@@ -86,8 +87,8 @@ impl PassSql {
         query
     }
 
-    /// Counts the rows in about `percent` of a table's blocks, and how many of them are due for
-    /// this reason or an earlier one and may be deleted.
+    /// Counts the rows in a sample of about `percent` % of a table's blocks. Also counts the rows
+    /// of the sample that are due for this reason or an earlier reason and may be deleted.
     pub(crate) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
@@ -117,8 +118,9 @@ impl PassSql {
 }
 
 impl Only {
-    /// Returns a query for `results`, which are aggregates over `columns` of the rows `t` in `from`
-    /// and over the column `free`, which is `true` if a row is `wanted` and may be deleted.
+    /// Returns a query for `results`, which are aggregates over the rows `t` in `from`. The
+    /// aggregates may use the `columns` of `t` and the column `free`, which is `true` if a row
+    /// satisfies `wanted` and may be deleted.
     ///
     /// The query decides only once for each group whether its rows may be deleted, no matter how
     /// many rows of the group were found. If it decided for each row, the number of lookups would

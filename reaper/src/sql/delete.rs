@@ -37,9 +37,10 @@ const LOCKED_BY_US: &str =
     "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
 
 impl PassSql {
-    /// Deletes the due rows in a key range, at most `*most` rows if a key range may have any number
-    /// of them. The number of affected rows is the number of deleted rows. With children, the
-    /// statement is a query that returns one row, for [`super::with_children`].
+    /// Deletes the due rows in a key range. If a key range may have any number of rows, at most
+    /// `*most` rows are deleted. The number of affected rows is the number of deleted rows. If the
+    /// target has children, the statement is a query that returns one row, for
+    /// [`super::with_children`].
     ///
     /// [`LockWait::SkipLocked`] first locks the rows with `FOR UPDATE SKIP LOCKED`, which evaluates
     /// the condition again if a row was updated between the snapshot and the lock. The `ctid`s of
@@ -61,7 +62,7 @@ impl PassSql {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
         let (groups, only) = self.decided(&due, lock_wait, &mut query);
-        // Without conditions of the target, only the rows whose deletion fails are excluded.
+        // If the target has no conditions, only the rows whose deletion fails are excluded.
         let only = only.or_else(|| self.is_not_held());
         let only = only.map(|only| format!(" AND {only}")).unwrap_or_default();
         let order = match (self.order, lock_wait) {
@@ -286,8 +287,8 @@ impl PassSql {
              WHERE {due} AND {}{among} OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE {whole})",
             self.this_table("t")
         );
-        // Inside a CASE, this remains a hash table lookup for each row of the key range and does
-        // not become a join.
+        // Inside a CASE, this condition remains a hash table lookup for each row of the key range
+        // and does not become a join.
         let decided = format!(
             "CASE WHEN t.{column} IS NULL THEN ({}) ELSE t.{column}::{cast} {} ANY (SELECT w.of_group FROM reaped_whole w) END",
             alone.join(" AND "),

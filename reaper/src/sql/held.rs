@@ -11,9 +11,9 @@ use crate::target::Order;
 /// The rows that a pass leaves, because their deletion fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
-    /// The foreign keys whose rows prevent the deletion.
+    /// The foreign keys whose referencing rows prevent the deletion.
     pub(crate) foreign_keys: Vec<ForeignKey>,
-    /// The hashes of the keys of other rows.
+    /// The hashes of the keys of all other rows whose deletion fails.
     pub(crate) hashes: Vec<String>,
 }
 
@@ -72,8 +72,8 @@ impl PassSql {
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
     }
 
-    /// Returns the ctid and the key hash of each due row in a key range, at most `*most`, in an
-    /// unspecified order.
+    /// Returns the ctid and the key hash of due rows in a key range, for at most `*most` rows and
+    /// in an unspecified order.
     pub(crate) fn keys<'a>(&'a self, within: &'a KeyRange, most: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
@@ -90,8 +90,9 @@ impl PassSql {
         query
     }
 
-    /// Returns the statements that count the due rows whose deletion fails, at most `*cap` each: one
-    /// for each foreign key, and one for the rows that are known by their hashes.
+    /// Returns the statements that count the due rows whose deletion fails: one statement for each
+    /// foreign key, and one for the rows that are known by their hashes. Each statement counts at
+    /// most `*cap` rows.
     pub(crate) fn held_rows<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Vec<Query<'a>> {
         let keys = self.held.foreign_keys.iter().map(|key| format!("NOT {}", key.is_free()));
         let hashes = (!self.held.hashes.is_empty()).then(|| {

@@ -2,10 +2,10 @@
 //!
 //! Statements refer to tables by name, and during a run, a name can start to refer to another
 //! table: through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk
-//! is one transaction that first locks its tables, which keeps other sessions from renaming or
-//! altering them, and then verifies that these are the tables, columns and partitions that were
-//! found when the run began. If they are not, the statement raises an error, and the chunk is
-//! rolled back.
+//! is one transaction. The transaction first locks the tables, which keeps other sessions from
+//! renaming or altering them. The next statement verifies that the tables, columns and partitions
+//! are the ones that were found when the run began. If they are not, this statement raises an
+//! error, and the chunk is rolled back.
 
 use std::fmt::Write as _;
 
@@ -64,7 +64,7 @@ impl Changed {
 }
 
 impl Identity {
-    /// Returns an identity of which only the name of the table is verified.
+    /// Returns an identity for which only the name of the table is verified.
     pub(crate) fn of_name(oid: u32, table: TableName) -> Self {
         Self { oid, table, columns: Vec::new(), path: vec![oid] }
     }

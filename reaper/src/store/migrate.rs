@@ -72,7 +72,8 @@ pub async fn run(connect: &ConnectOptions) -> Result<Vec<String>, MigrateError> 
     apply(connect, MIGRATIONS).await
 }
 
-/// Applies the migrations of `set` that are not applied, in order, and returns their versions.
+/// Applies the migrations of `set` that have not been applied yet, in order, and returns their
+/// versions.
 pub async fn apply(
     connect: &ConnectOptions,
     set: &[Migration<'_>],

@@ -12,7 +12,7 @@ use crate::store::state;
 
 const KEY: &str = "pause";
 
-/// The value of the key `pause`.
+/// The value of the key `pause` in `reaper_state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// When the pause ends by itself, by the database's clock.

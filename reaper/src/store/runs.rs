@@ -254,7 +254,7 @@ pub struct Run {
     pub finished_at: Option<DateTime<Utc>>,
     /// What started the run.
     pub trigger: String,
-    /// The value in the table.
+    /// The value of `reaper_runs.outcome`; `None` if the run is in progress or was killed.
     pub outcome: Option<String>,
     /// The report of the run; while the run is active, a partial report.
     pub report: Option<Value>,
@@ -316,13 +316,13 @@ pub async fn killed(client: &Client, own: &OwnTables) -> Result<Vec<Run>, Error>
 pub struct RunSummary {
     /// When the run started, by the database's clock.
     pub started_at: DateTime<Utc>,
-    /// The value in the table; `None` while the run is in progress.
+    /// The value of `reaper_runs.outcome`; `None` while the run is in progress.
     pub outcome: Option<String>,
     /// Rows deleted from all targets.
     pub deleted: i64,
-    /// Mean duration of its chunks, in milliseconds.
+    /// Mean duration of the run's chunks, in milliseconds.
     pub chunk_ms_mean: Option<f64>,
-    /// Duration of its longest chunk, in milliseconds.
+    /// Duration of the run's longest chunk, in milliseconds.
     pub chunk_ms_max: Option<f64>,
 }
 

@@ -40,8 +40,8 @@ impl Proof {
         Ok(if missing.is_empty() { Ok(Self { tables }) } else { Err(NotAuthApi { missing }) })
     }
 
-    /// Returns whether `oid` is the table that the check found under this name. Returns `true` for
-    /// a table that the check does not cover.
+    /// Returns whether `oid` identifies the table that the check found under this name. Returns
+    /// `true` for a table that the check does not cover.
     pub(crate) fn covers(&self, table: &TableName, oid: u32) -> bool {
         let seen = self
             .tables

@@ -2,8 +2,9 @@
 -- that each table lacks. The check uses the structure and not the versions of migrations, so that
 -- an older reaper works with a newer auth-api.
 --
--- Functions, types and operators are named with their schema, and operands have the exact types of the operator, so that a
--- role that may create objects in a schema of the path cannot replace them.
+-- All functions, types and operators are schema-qualified, and all operands have exactly the types
+-- that their operators expect. So a role that may create objects in a schema of the search path
+-- cannot replace any function, type or operator.
 WITH expected (name) AS (
     VALUES ('accounts'::pg_catalog.text), ('sessions'), ('token_families'), ('consumed_challenges')
 ), expected_columns (of, name, type) AS (

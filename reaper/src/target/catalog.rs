@@ -1,5 +1,5 @@
-//! Finds a target's table and its partitions, their keys, and the types of the columns that a
-//! cursor consists of.
+//! Finds the table of a target, the partitions of the table, the keys of these tables, and the
+//! types of the columns that form a cursor.
 
 use pg::error_text::chain;
 use tokio_postgres::error::SqlState;
@@ -42,8 +42,8 @@ pub(crate) struct Located {
     /// One due column per reason, in the order of the target's reasons.
     pub(crate) due: Vec<Column>,
     pub(crate) group: Option<Column>,
-    /// The tables that contain the rows. Each is handled separately, because a `ctid` is meaningful
-    /// only within its table.
+    /// The tables that contain the rows. Each table is handled separately, because a `ctid` is
+    /// meaningful only within its table.
     pub(crate) leaves: Vec<Leaf>,
     /// The children, in the order in which the target names them.
     pub(crate) children: Vec<Child>,
@@ -71,7 +71,7 @@ pub(crate) struct Child {
     pub(crate) table: TableName,
     /// The referencing column of the child.
     pub(crate) column: Column,
-    /// The column of the target that is referred to.
+    /// The column of the target's table to which the child's column refers.
     pub(crate) refers_to: Ident,
     pub(crate) identity: Identity,
 }
@@ -91,9 +91,10 @@ pub(crate) enum TableLookup {
 /// The connections on which a target is looked up.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup<'a> {
-    /// A connection on the configured search path, which nothing else uses during the lookup.
+    /// A connection with the configured search path. Nothing else uses this connection during the
+    /// lookup.
     pub(crate) configured: &'a Client,
-    /// A connection for the catalog, on any search path.
+    /// A connection for the catalog, with any search path.
     pub(crate) catalog: &'a Client,
 }
 
@@ -104,8 +105,8 @@ pub(crate) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.tex
 /// key, and the path from this table up to the table `$1`.
 ///
 /// The key is the primary key, or else the shortest unique key without nulls. A key whose types
-/// have operators outside `pg_catalog` is not used: the order of a row comparison on it would
-/// depend on the `search_path`.
+/// have operators outside `pg_catalog` is not used: the order of a row comparison on such a key
+/// would depend on the `search_path`.
 const LOCATE: &str = include_str!("catalog/locate.sql");
 
 /// Returns the columns of a table, each with its type (for a domain, the base type) and the

@@ -1,12 +1,13 @@
 //! Resolves the condition of a target, `where`: the server parses it once and writes it out, and
 //! statements contain only the resulting text.
 //!
-//! In a transaction that is rolled back, a temporary view with the condition is created on the
-//! configured search path, where the names in the condition have the same meaning as in the
+//! In a transaction that is rolled back, a temporary view with the condition is created with the
+//! configured search path, so that the names in the condition have the same meaning as in the
 //! application. The server then writes the view out with only `pg_catalog` on the search path. The
-//! result is a closed expression: names have their schemas, columns have their alias, and a text
-//! such as `true) GROUP BY (t.id` is detected. Operators and functions get their schema as well,
-//! and the result is parsed once more to verify that it has the same meaning.
+//! result is a closed expression: names are qualified with their schemas, columns are qualified
+//! with an alias, and a text such as `true) GROUP BY (t.id` is detected. Operators and functions
+//! are then also qualified with their schemas, and the result is parsed once more to verify that it
+//! has the same meaning.
 //!
 //! The condition is not evaluated here: creating a view only parses it.
 
@@ -32,8 +33,8 @@ const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
 
-/// A second relation in FROM. With two relations, every version of PostgreSQL writes columns with
-/// their alias.
+/// A second relation in FROM. If FROM has two relations, every version of PostgreSQL qualifies
+/// columns with the alias of their relation.
 const SECOND_RELATION: &str = "(SELECT) AS session_reaper_beside";
 
 /// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration
@@ -131,7 +132,7 @@ impl ResolvedCondition {
 }
 
 /// Resolves `condition` for a row of `table`, whose oid is `oid`. `client` must use the configured
-/// search path, and nothing else may use it in the meantime.
+/// search path, and nothing else may use the client in the meantime.
 pub(crate) async fn resolve(
     client: &Client,
     table: &TableName,
@@ -228,7 +229,7 @@ async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Returns the text after WHERE in the view `name`, which is all that distinguishes it from the
+/// Returns the text after WHERE in the view `name`. Only this text distinguishes the view from the
 /// plain view.
 fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');

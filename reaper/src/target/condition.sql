@@ -1,6 +1,7 @@
 -- Returns the objects that the view $1 in pg_temp depends on, except built-in objects and the table
 -- $2, on which the view is defined. A relation counts as running code if it is a view or has
--- row-level security, because its functions run with the privileges of the reader.
+-- row-level security, because the functions in the view or in the policies run with the privileges
+-- of the reader.
 WITH trusted AS (
     {trusted}),
 needed AS (

@@ -30,7 +30,7 @@ pub(crate) enum Counts {
     Instant,
     /// The value is a local time in this zone.
     Local(chrono_tz::Tz),
-    /// The value is a number of units since 1970. Contains the units per second.
+    /// The value is a number of units since 1970. Contains the number of units per second.
     PerSecond(i64),
 }
 
@@ -109,7 +109,7 @@ impl Due {
 }
 
 impl Due {
-    /// Returns the time before which no row is due after all due rows have been deleted.
+    /// Returns the time before which no due row is left once a pass has deleted all due rows.
     pub(crate) fn examined(&self) -> &Text {
         self.skipped.as_ref().map_or(&self.cutoff, |(from, _)| from)
     }

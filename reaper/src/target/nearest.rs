@@ -3,8 +3,8 @@
 /// Minimum similarity of a misspelled name.
 const ALIKE: f64 = 0.6;
 
-/// Returns the value of the name that is most similar to `wanted`, if any is similar enough. Case
-/// is ignored.
+/// Returns the value that belongs to the name most similar to `wanted`. Returns `None` if no name
+/// is similar enough. Case is ignored.
 #[must_use]
 pub fn nearest<T, N: AsRef<str>>(
     wanted: &str,

@@ -9,13 +9,13 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// The wall-clock times, or the days, that are past at some instant in every interpretation.
+/// The wall-clock times, or the days, that are past at a given instant in every interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Past<T> {
     /// This time and all later times are not past.
     pub(crate) before: T,
-    /// No time from the first of these up to (but excluding) the second is past: clocks skipped
-    /// these times so recently that their interpretation is not past yet.
+    /// No time from the first of these two times up to (but excluding) the second one is past:
+    /// clocks skipped these times so recently that their interpretation is not past yet.
     pub(crate) skipped: Option<(T, T)>,
 }
 

@@ -1,9 +1,10 @@
 //! The lag of replicas.
 //!
-//! `pg_stat_replication.replay_lag` is updated only when a replica makes progress. It does not
-//! change while the replica replays nothing, which is when the lag matters. The position up to
-//! which WAL was written does change. Therefore each check records this position, and a replica
-//! that has not yet replayed a recorded position is behind by at least the time since that check.
+//! `pg_stat_replication.replay_lag` is updated only when a replica makes progress. While the
+//! replica replays nothing, the value does not change, although the lag matters most at that time.
+//! The position up to which the server has written WAL does change. Therefore, each check records
+//! this position. If a replica has not yet replayed a recorded position, its lag is at least the
+//! time since that position was recorded.
 //!
 //! The lag relative to positions before the first check is unknown. Therefore, the first chunk is
 //! not deleted until each replica has replayed everything that was written before the run.
@@ -17,14 +18,14 @@ use super::{ReplicaLimit, ThrottleCause, ThrottleReason, answer};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::observe::Observer;
 
-/// The maximum number of recorded positions. When the maximum is reached, every other position is
+/// The maximum number of recorded positions. If the maximum is reached, every second position is
 /// dropped. The lag of a replica that is far behind is then known only to within a few percent.
 const REMEMBERED: usize = 1_024;
 
-/// Selects physical replicas that replay WAL, and logical replicas by their names. A base backup
-/// has a different state, and a process that only receives WAL (`pg_receivewal`) replays nothing.
-/// For a role without the privilege `pg_read_all_stats`, all columns except the pid and the name
-/// are NULL.
+/// Selects the replicas whose names are configured or, if no name is configured, all physical
+/// replicas that replay WAL. A base backup has a different state, and a process that only receives
+/// WAL (`pg_receivewal`) replays nothing. For a role without the privilege `pg_read_all_stats`, all
+/// columns except the pid and the name are NULL.
 const REPLICAS: &str =
     "SELECT coalesce(CASE WHEN r.application_name OPERATOR(pg_catalog.<>) '' THEN r.application_name END,
            r.client_addr::pg_catalog.text, r.pid::pg_catalog.text),

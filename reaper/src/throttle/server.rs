@@ -5,7 +5,8 @@ use tokio_postgres::{Client, Error};
 use super::{ThrottleCause, ThrottleReason};
 
 /// Counts active client backends. A backend whose state is hidden from this role has the state
-/// NULL. The reaper's other connection is idle, and this connection is excluded.
+/// NULL. The reaper's own connections are not counted: the query excludes this connection, and the
+/// other connection is idle.
 const ACTIVE: &str = "
     SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
                AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),
@@ -13,8 +14,8 @@ const ACTIVE: &str = "
            CURRENT_USER::pg_catalog.text
     FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()";
 
-/// Finds a vacuum of one of these tables. Without `pg_read_all_stats`, the table of another role's
-/// vacuum is hidden, but its lock on the table is visible.
+/// Finds a vacuum of one of these tables. Without `pg_read_all_stats`, the table of a vacuum that
+/// another role has started is hidden, but the lock of the vacuum on the table is visible.
 const VACUUM: &str = "
     SELECT pg_catalog.max(pg_catalog.format('%I.%I', n.nspname, c.relname))
     FROM pg_catalog.pg_stat_progress_vacuum AS v

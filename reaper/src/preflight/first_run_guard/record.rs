@@ -1,7 +1,7 @@
 //! The record of earlier runs on a target, which the guards keep in `reaper_state`.
 //!
-//! The key includes everything that determines which rows are deleted. If any of it changes, a
-//! confirmation no longer applies.
+//! The key of the record includes everything that determines which rows are deleted. If any part of
+//! the key changes, an earlier confirmation no longer applies.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,7 @@ pub(crate) struct Guard {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Record {
-    /// Whether a run has deleted rows.
+    /// Whether an earlier run has deleted rows of the target.
     worked: bool,
     /// Whether an operator has confirmed that nearly all of the table may be deleted.
     confirmed: bool,
@@ -42,7 +42,7 @@ struct Record {
 }
 
 impl Guard {
-    /// Reads the record. If that fails, the target is treated as one on which no run has worked.
+    /// Reads the record. If reading fails, the target is treated as one on which no run has worked.
     pub(crate) async fn of(auxiliary: &AuxiliaryConnection, target: &Target, oid: u32) -> Self {
         let mut first_run_guard =
             Self { key: String::new(), record: Record::default(), kept: false };

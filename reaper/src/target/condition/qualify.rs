@@ -57,7 +57,7 @@ pub(super) fn qualified(sql: &str) -> String {
     while let Some(&token) = tokens.get(index) {
         let next = tokens.get(index + 1).map_or("", |token| token.text());
         match token {
-            // An operator that already has a schema other than `pg_catalog`.
+            // The operator already has a schema other than `pg_catalog`.
             Token::Word("OPERATOR") if next == "(" => {
                 while let Some(token) = tokens.get(index).filter(|token| token.text() != ")") {
                     out.push_str(token.text());
@@ -82,7 +82,8 @@ pub(super) fn qualified(sql: &str) -> String {
                 out.push_str("pg_catalog.");
                 out.push_str(name);
             }
-            // All columns, all rows, or a named argument.
+            // `*` stands here for all columns or all rows, and `=>` names an argument. Neither is
+            // an operator.
             Token::Operator("*") if matches!(before, "(" | ".") => out.push('*'),
             Token::Operator("=>") => out.push_str("=>"),
             Token::Operator(operator) => {
