@@ -271,7 +271,8 @@ impl LockConnection {
             )
         };
         let (begun, verified, locked, worked, still, committed, number, snapshot) =
-            self.deadline.with(8, all).await;
+            // Boxed because the statements of a chunk make this future large.
+            Box::pin(self.deadline.with(8, all)).await;
         // The first statement that failed is the cause of the later failures.
         begun?;
         verified?;

@@ -122,7 +122,7 @@ impl Sweep {
         progress: &watch::Sender<Progress>,
     ) -> Result<Finished, SweepError> {
         let span = spans::run(trigger, &self.instance);
-        let ended = self.once(trigger, stop, progress).instrument(span.clone()).await;
+        let ended = Box::pin(self.once(trigger, stop, progress)).instrument(span.clone()).await;
         spans::run_ended(&span, ended.as_ref().map(|finished| &finished.report));
         ended
     }
