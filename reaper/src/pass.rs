@@ -20,6 +20,7 @@ pub(crate) mod budget;
 mod chunk;
 mod dependents;
 pub(crate) mod pace;
+pub(crate) mod paces;
 pub(crate) mod refused;
 mod rejected;
 pub(crate) mod scan_order;
@@ -146,6 +147,8 @@ pub(crate) struct PassPlan<'p> {
     pub(crate) fixed_order: bool,
     pub(crate) limits: PaceLimits,
     pub(crate) blocks_to_first_row: Option<u64>,
+    /// The size of the first chunk, if it is known from earlier passes.
+    pub(crate) first_size: Option<u32>,
 }
 
 impl<'p, 'w> Pass<'p, 'w> {
@@ -173,7 +176,8 @@ impl<'p, 'w> Pass<'p, 'w> {
             sql,
             blocks,
             limits,
-            pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) },
+            pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) }
+                .starting_with(plan.first_size),
             most: Most::new(limits.max_chunk),
             worker,
             tally: Tally::default(),

@@ -31,6 +31,7 @@ use crate::interrupt::{Interrupt, Purpose};
 use crate::observe::{LockAttempt, NoObserver, Observer};
 use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
+use crate::pass::scan_order;
 use crate::preflight::first_run_guard::FirstRun;
 use crate::preflight::{self, Rules};
 use crate::report::progress::{Progress, Running};
@@ -209,7 +210,7 @@ impl Sweep {
             history.as_ref(),
             &*self.observer,
             (&interrupt, progress),
-            &self.remembered.watermarks,
+            &self.remembered,
         );
         let through = if pooled {
             Err(StopReason::Pooler)
@@ -232,6 +233,7 @@ impl Sweep {
             let weight = Weight::of(&target_run);
             targets.push((target_run.report(&backlog), weight));
         }
+        self.remembered.paces.store(&auxiliary, Utc::now()).await;
         let (report, exit) = concluded(&new, began, targets, through, stop);
         auxiliary.deadline.set_purpose(Purpose::Record);
         self.keep_open(&mut auxiliary, history.as_ref()).await;
@@ -428,6 +430,11 @@ impl Sweep {
             }
             backlogs.push(backlog);
         }
+        if target_runs.iter().any(TargetRun::is_to_be_worked_on) {
+            self.remembered.paces.read(auxiliary).await;
+        }
+        let oids = target_runs.iter().flat_map(TargetRun::leaves).collect::<Vec<u32>>();
+        worker.many_dead = scan_order::many_dead(auxiliary, &oids).await.map_err(unread)?;
         worker
             .progress
             .send_modify(|progress| (progress.due, progress.due_capped) = (due, due_capped));

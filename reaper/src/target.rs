@@ -11,6 +11,7 @@ pub(crate) mod wall;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
 
 use crate::target::name::{Ident, TableName};
 
@@ -42,7 +43,8 @@ pub struct Reason {
 }
 
 /// The scan order of a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Follows the index on the due column, beginning at the oldest row. Reads only due rows.
     Index,

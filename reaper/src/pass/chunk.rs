@@ -139,7 +139,9 @@ impl Pass<'_, '_> {
             self.pace.chunk_done(examined, work);
             examined
         };
-        self.worker.rest = self.pace.rest(work);
+        // Finding that no row is left is no work to rest from.
+        let is_empty = examined == 0 && self.blocks.is_none();
+        self.worker.rest = if is_empty { Duration::ZERO } else { self.pace.rest(work) };
         if self.pace.is_slow_at_the_floor() {
             tracing::warn!(
                 event = "chunk_at_minimum",

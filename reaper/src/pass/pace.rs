@@ -149,6 +149,21 @@ impl Pace {
         }
     }
 
+    /// Begins with `size`, which earlier passes found. The first chunk is not smaller than without a
+    /// known size.
+    pub(crate) fn starting_with(mut self, size: Option<u32>) -> Self {
+        if let Some(size) = size {
+            self.size = size.min(self.limits.max_chunk).max(self.size);
+            self.fitted = self.size;
+        }
+        self
+    }
+
+    /// Returns the size whose rows take the desired duration.
+    pub(crate) fn fitted(&self) -> u32 {
+        self.fitted
+    }
+
     /// Returns the size of the next chunk.
     pub(crate) fn size(&self) -> u32 {
         self.size

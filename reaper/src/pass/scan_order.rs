@@ -10,10 +10,13 @@
 //! | clustered | 510 to 670 | 810 | 1,380 | 1,410 |
 //! | spread out | 170 to 280 | 635 | 220 | 1,090 |
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
 use crate::backlog::RowCount;
+use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::sql::{KeyRange, PassSql};
 use crate::target::Order;
 use crate::target::catalog::Leaf;
@@ -156,6 +159,18 @@ impl TableStatistics {
         }
         (Order::Heap, "a due row a block or more")
     }
+}
+
+/// Returns those of the tables `oids` whose indexes may have so many dead entries that scanning them
+/// takes a noticeable time.
+pub(crate) async fn many_dead(
+    auxiliary: &AuxiliaryConnection,
+    oids: &[u32],
+) -> Result<HashSet<u32>, Error> {
+    const DEAD: &str = "SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
+        WHERE pg_catalog.pg_stat_get_dead_tuples(t.oid) OPERATOR(pg_catalog.>=) $2";
+    let rows = auxiliary.rows(DEAD, &[&oids, &MANY_DEAD]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Returns the number of blocks in a table.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::pass::paces::Paces;
 use crate::pass::watermarks::Watermarks;
 
 /// The state that is kept between the runs of a process. All clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     pub(crate) watermarks: Watermarks,
+    pub(crate) paces: Paces,
     missing_history_logged: Arc<AtomicBool>,
 }
 

@@ -84,14 +84,14 @@ pub(crate) async fn of_leaf(
     tallies: &mut [Tally],
 ) -> Result<(), StopReason> {
     worker.connection.forget_statements();
-    for (index, ((reason, sql), tally)) in
-        target.reasons.iter().zip(passes).zip(tallies).enumerate()
-    {
+    for (index, (sql, tally)) in passes.iter().zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
-        let watermarks = worker.watermarks;
-        let mut pass = begin(target, &reason.name, leaf, sql, due, pace, &mut *worker).await?;
+        let (watermarks, paces) = (worker.watermarks, worker.paces);
+        let mut pass = begin((target, index), leaf, sql, due, pace, &mut *worker).await?;
         // Boxed because the statements of a chunk make this future large.
         let result = Box::pin(pass.work()).await;
+        let key = (target.name.clone(), index, pass.sql.order);
+        paces.keep(&key, &pass.pace, pass.tally.chunks, Utc::now());
         remember(watermarks, &(target.name.clone(), leaf.oid, index), &pass, result.is_ok());
         watermarks.keep_held(
             &(target.name.clone(), leaf.oid, index),
@@ -139,8 +139,7 @@ pub(crate) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, St
 
 /// Creates a pass in the scan order that is expected to be faster.
 async fn begin<'p, 'w>(
-    target: &'p Target,
-    reason: &'p str,
+    (target, index): (&'p Target, usize),
     leaf: &Leaf,
     sql: &PassSql,
     due: RowCount,
@@ -163,6 +162,10 @@ async fn begin<'p, 'w>(
         && sql.only.is_none()
         && statistics.has_many_dead();
     let blocks_to_first_row = if measured { blocks_to_first_row(worker, sql).await? } else { None };
+    let reason = target.reasons.get(index).map_or("", |reason| reason.name.as_str());
+    let simple = sql.children.is_empty() && sql.only.is_none();
+    let key = (target.name.clone(), index, order);
+    let first_size = worker.paces.first_size(&key, simple, Utc::now());
     let name = match order {
         Order::Index => "index",
         Order::Heap => "heap",
@@ -186,6 +189,7 @@ async fn begin<'p, 'w>(
         fixed_order: target.order.is_some(),
         limits,
         blocks_to_first_row,
+        first_size,
     };
     Ok(Pass::new(plan, worker))
 }

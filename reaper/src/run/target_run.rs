@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Error;
 use tracing::Instrument as _;
 
-use crate::backlog::{self, Backlog, COUNT_CAP};
+use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::observe::Observer;
 use crate::pass::Tally;
@@ -276,6 +276,11 @@ impl<'a> TargetRun<'a> {
             .collect()
     }
 
+    /// Returns the oids of the tables that contain the rows of the target.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().flat_map(|table| &table.leaves).map(|(leaf, _)| leaf.oid)
+    }
+
     /// Returns the oids of the tables from which the target deletes directly.
     fn deleted_from(&self) -> Vec<u32> {
         let table = self.table.iter();
@@ -433,6 +438,9 @@ impl<'a> TargetRun<'a> {
         self.busy.clear();
         for (leaf, passes) in &table.leaves {
             let due = counted.next().unwrap_or_default();
+            if has_nothing_due(passes, due) && !worker.many_dead.contains(&leaf.oid) {
+                continue;
+            }
             let locks = LeafLocks::new(table.oid, leaf, passes);
             if !lock_leaf(worker, &locks).await? {
                 let table = leaf.table.quoted();
@@ -546,6 +554,16 @@ impl<'a> TargetRun<'a> {
         };
         TargetReport::new(worked, backlog)
     }
+}
+
+/// Returns `true` if the count at the start of the run has shown that no row is due for any reason.
+/// The count must have included all rows: it must not have begun at a watermark. If rows are held,
+/// the pass counts them.
+fn has_nothing_due(passes: &[PassSql], due: &[RowCount]) -> bool {
+    let none = |(pass, due): (&PassSql, &RowCount)| {
+        *due == RowCount::Rows(0) && pass.from.is_none() && pass.held.is_empty()
+    };
+    due.len() == passes.len() && passes.iter().zip(due).all(none)
 }
 
 /// Returns the number of due rows whose deletion fails, by cause.

@@ -1,5 +1,6 @@
 //! The state that the passes of a run share, and the waits between their chunks.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -9,8 +10,10 @@ use crate::connection::LockConnection;
 use crate::interrupt::Interrupt;
 use crate::observe::Observer;
 use crate::pass::budget::Budget;
+use crate::pass::paces::Paces;
 use crate::pass::watermarks::Watermarks;
 use crate::report::progress::{Progress, Waiting};
+use crate::run::remembered::Remembered;
 use crate::run::run_record::History;
 use crate::stop_reason::StopReason;
 use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
@@ -32,6 +35,9 @@ pub(crate) struct Worker<'a> {
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a watch::Sender<Progress>,
     pub(crate) watermarks: &'a Watermarks,
+    pub(crate) paces: &'a Paces,
+    /// The oids of the tables whose indexes may have many dead entries.
+    pub(crate) many_dead: HashSet<u32>,
     /// The oids of the tables that are being processed.
     pub(crate) tables: Vec<u32>,
     /// The idle time that follows the last chunk. The run sleeps before the next chunk.
@@ -65,7 +71,7 @@ impl<'a> Worker<'a> {
         history: Option<&'a History>,
         observer: &'a dyn Observer,
         (interrupt, progress): (&'a Interrupt, &'a watch::Sender<Progress>),
-        watermarks: &'a Watermarks,
+        remembered: &'a Remembered,
     ) -> Self {
         Self {
             connection,
@@ -75,7 +81,9 @@ impl<'a> Worker<'a> {
             observer,
             interrupt,
             progress,
-            watermarks,
+            watermarks: &remembered.watermarks,
+            paces: &remembered.paces,
+            many_dead: HashSet::new(),
             tables: Vec::new(),
             rest: Duration::ZERO,
             alone: false,

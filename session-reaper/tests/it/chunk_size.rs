@@ -1,6 +1,6 @@
 //! The size of chunks. A fixed cost per statement does not make chunks smaller.
 
-use testkit::{Database, reap_by};
+use testkit::{Database, expired_sessions, reap_by, start_reaper};
 
 /// A trigger makes each statement that deletes from `t` take twice the desired duration of a chunk.
 /// The difference is so large that the speed of the machine does not matter.
@@ -67,4 +67,51 @@ async fn chunk_size_is_not_divided_by_the_number_of_tables() {
     assert_eq!((run.code, deleted), (Some(0), (Some(3_000), Some(13_500))), "{}", run.stderr);
     let chunks = target["chunks"].as_u64().unwrap();
     assert!(chunks <= 16_500 / 50, "{chunks} chunks; {}", run.stderr);
+}
+
+/// Returns the number of rows in each chunk of a run, from its log.
+async fn chunks(database: &Database) -> Vec<u64> {
+    // The time limits of the test environment are so long that the speed of the machine does not
+    // limit the size of a chunk.
+    let env = [("MAX_CHUNK", "10000"), ("RUST_LOG", "info,reaper=debug")];
+    let url = database.url();
+    let args = ["run", "--yes", "--output", "json"];
+    let env = [&[("DATABASE_URL", url.as_str())], env.as_slice()].concat();
+    let mut program = start_reaper(database, &args, &env);
+    assert!(program.wait().await.success(), "{}", program.stderr());
+    let chunks = program.log_events("chunk_committed");
+    let of_sessions = chunks.iter().filter(|chunk| chunk["target_table"] == "sessions");
+    of_sessions.map(|chunk| chunk["rows"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn later_process_begins_with_the_size_that_an_earlier_one_found() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3_000).await;
+    let first = chunks(&database).await;
+    assert_eq!(first[0], 100, "{first:?}");
+    database.execute("DELETE FROM accounts").await;
+    expired_sessions(&database, 3_000).await;
+    let second = chunks(&database).await;
+    assert!(second[0] >= 400 && second.len() < first.len(), "{first:?} {second:?}");
+}
+
+#[tokio::test]
+async fn partitions_without_due_rows_are_neither_locked_nor_scanned() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint, day int, finished_at timestamptz, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+             CREATE INDEX ON t (finished_at, id);
+             DO $$ BEGIN
+                 FOR day IN 1..40 LOOP
+                     EXECUTE format('CREATE TABLE t%s PARTITION OF t FOR VALUES IN (%s)', day, day);
+                 END LOOP;
+             END $$;
+             INSERT INTO t VALUES (1, 7, now() - interval '40 days'), (2, 9, now())",
+        )
+        .await;
+    let run = reap_by(&database, &config(""), &ENV).await;
+    assert_eq!(run.target("t")["deleted"]["finished"], 1, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("\"pass_started\"").count(), 1, "{}", run.stderr);
 }
