@@ -53,8 +53,9 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
 }
 
 /// Logs that a client presented a replaced refresh token within the grace period, and that the
-/// token's family had not been used from the client's network before. `generations` is the number
-/// of consecutive generations with such a retry.
+/// token's family (all refresh tokens of the session) had not been used from the client's network
+/// before. `generations` is the number of consecutive generations (tokens of the family) with such
+/// a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
@@ -78,7 +79,7 @@ pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'stat
 
 /// The party that ended a session.
 pub(crate) enum RevokedBy {
-    /// A rule of this server, or an unidentified client.
+    /// A rule of this server acted, or a client that was not identified.
     Rule,
     /// The session's owner.
     Account(AccountId),

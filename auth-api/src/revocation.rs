@@ -1,5 +1,5 @@
-//! Ends a session with one of its credentials: for `POST /auth/logout`, for `POST /oauth/revoke`,
-//! and when a copied cookie is presented.
+//! Ends the session to which a presented credential belongs: for `POST /auth/logout`, for `POST
+//! /oauth/revoke`, and when a copied cookie is presented.
 
 use schema::ids::SessionId;
 use schema::issued::Issued;

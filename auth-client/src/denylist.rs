@@ -54,8 +54,8 @@ pub struct Denylist {
 impl Denylist {
     /// Creates a denylist. `url` is the URL of auth-api's Redis, `REDIS_URL`. The user in the URL
     /// only needs permission to run `MGET` on keys that begin with the prefix. `prefix` is the
-    /// `REDIS_PREFIX` that `auth-api config` prints, with or without the braces. The denylist
-    /// connects to Redis on the first lookup.
+    /// `REDIS_PREFIX` that `auth-api config` prints, with or without the braces of its Redis hash
+    /// tag (`{…}`). The denylist connects to Redis on the first lookup.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
         let bare =
             prefix.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(prefix);

@@ -30,7 +30,7 @@ pub struct Options {
     /// Number of rounds; results are medians
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
-    /// Number of rows that `key IN` deletes; only its rate is compared
+    /// Number of rows that the way `key IN` deletes; of its results, only the rate is compared
     #[arg(long, default_value_t = 100_000, value_name = "ROWS")]
     pub key_in_rows: u64,
     /// The program to measure [default: session-reaper in the directory of this program]
@@ -42,7 +42,7 @@ pub struct Options {
     /// Measure only the case with this name; can be repeated
     #[arg(long, value_name = "NAME")]
     pub case: Vec<String>,
-    /// Measure only ways whose name contains this text; can be repeated
+    /// Measure only ways of deleting rows whose name contains this text; can be repeated
     #[arg(long, value_name = "TEXT")]
     pub way: Vec<String>,
     /// Also write the table to bench/results/NAME.md
@@ -149,7 +149,7 @@ fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>> {
     Ok(std::iter::once(this).chain(options.against.clone()).collect())
 }
 
-/// Measures one way on its own copy of the table.
+/// Measures one way of deleting rows, on its own copy of the table.
 async fn one(options: &Options, copy: &Copy, case: &Case, way: &Way) -> Result<Measured> {
     let (due, live) = (options.rows / 2, options.rows / 2);
     let most = if way.role == Role::KeyIn { options.key_in_rows.min(due) } else { due };
@@ -236,7 +236,7 @@ pub(crate) fn psql(pg_bin: Option<&Path>, url: &str, call: &str) -> Command {
     command
 }
 
-/// Reads the chunks of a run from its log.
+/// Reads the chunks of a run (the transactions that delete rows) from the run's log.
 fn chunks(ran: &Ran) -> Result<Vec<ChunkTime>> {
     let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<ChunkTime> = lines

@@ -17,12 +17,12 @@ pub struct ChunkTime {
     pub elapsed: Duration,
 }
 
-/// A measurement of one way in one case and one round.
+/// A measurement of one way of deleting rows, in one case and one round.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// Name of the case.
     pub case: &'static str,
-    /// Name of the way.
+    /// Name of the way of deleting rows.
     pub way: String,
     /// Number of deleted rows.
     pub deleted: u64,
@@ -51,7 +51,7 @@ pub struct Results {
     pub table_bytes: i64,
     /// Names of the cases, in order.
     pub cases: Vec<&'static str>,
-    /// The ways, in order.
+    /// The ways of deleting rows, in order.
     pub ways: Vec<Way>,
     /// Measurements, in the order in which they were made.
     pub measured: Vec<Measured>,
@@ -59,7 +59,7 @@ pub struct Results {
     pub gates: Vec<Passed>,
 }
 
-/// The columns of the table for each case.
+/// The columns of the results table of each case.
 pub const COLUMNS: [&str; 9] = [
     "",
     "thousand rows/s",

@@ -34,7 +34,8 @@ pub(crate) struct Server {
     /// Prefix of the database names. It is unique, so that concurrent runs do not interfere, even
     /// within one process.
     prefix: String,
-    /// Comment on each database, which contains the name of the database in the given URL.
+    /// The comment that is set on each created database. It contains the name of the database in
+    /// the given URL.
     comment: String,
     made: Vec<String>,
 }

@@ -68,7 +68,7 @@ pub struct Options {
     /// Number of rounds; results are medians
     #[arg(long, default_value_t = 5)]
     pub rounds: u32,
-    /// Transactions per second; three look-ups for each rotation
+    /// Transactions per second; three of four are look-ups, and the others are rotations
     #[arg(long, default_value_t = 2_500)]
     pub rate: u32,
     /// Number of connections of the traffic
@@ -89,7 +89,7 @@ pub struct Options {
     /// Measure only this layout of the table (`together` or `scattered`); can be repeated
     #[arg(long, value_name = "NAME")]
     pub layout: Vec<String>,
-    /// Measure only the way with this name; can be repeated
+    /// Measure only the way of deleting rows with this name; can be repeated
     #[arg(long, value_name = "NAME")]
     pub way: Vec<String>,
     /// The program to measure [default: session-reaper in the directory of this program]
@@ -201,7 +201,7 @@ async fn flat_out(options: &Options, copy: &Copy, traffic: &Traffic) -> Result<f
     Ok(float(latencies.count as u64) / FLAT_OUT.as_secs_f64())
 }
 
-/// Measures one way on its own copy of the table.
+/// Measures one way of deleting rows, on its own copy of the table.
 async fn one(
     options: &Options,
     traffic: &Traffic,

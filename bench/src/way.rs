@@ -21,7 +21,7 @@ pub enum Role {
     /// The loop that most projects use. It deletes only part of the due rows, because the rest
     /// would take too long.
     KeyIn,
-    /// One statement, which shows the limit of the server.
+    /// A single `DELETE` of all due rows, which shows how fast the server can delete rows.
     OneDelete,
 }
 

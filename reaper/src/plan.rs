@@ -53,8 +53,8 @@ pub struct PlannedTarget {
     pub table: String,
     /// The findings that prevent a run from processing the target.
     pub refused: Vec<Finding>,
-    /// The due rows for each reason. Empty if the rows were not counted, because counting would
-    /// require reading the whole table.
+    /// The due rows, by the reason why they are due. Empty if the rows were not counted, because
+    /// counting would require reading the whole table.
     pub due: Vec<PlannedReason>,
     /// The number of rows in the table.
     pub rows: Option<u64>,
@@ -77,7 +77,7 @@ pub struct PlannedTarget {
 /// the first of these reasons.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedReason {
-    /// The name of the reason.
+    /// The name of the reason why the rows are due.
     pub reason: String,
     /// The number of due rows.
     pub rows: u64,

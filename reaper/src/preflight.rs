@@ -43,10 +43,10 @@ use crate::target::catalog::Leaf;
 use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
-/// How long to wait for a lock on the table, and the delay after each `lock_timeout`. Like the
-/// total delay between the attempts to delete a chunk, this wait is long enough for a lock that is
-/// held for a few seconds, such as the lock of a migration.
+/// How long to wait for a lock on the table. This is long enough for a lock that is held for a few
+/// seconds, such as the lock of a migration. A chunk is retried for about as long.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
+/// The delay after each `lock_timeout`, before the next attempt to get the lock.
 const BACKOFF: Duration = Duration::from_millis(250);
 
 /// The number of findings of a target that a run reports. A table with hundreds of partitions may

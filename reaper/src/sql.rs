@@ -65,8 +65,8 @@ pub(crate) struct PassSql {
     pub(crate) due: Due,
     /// The key columns. Empty if the table has no key.
     pub(crate) key: Vec<Column>,
-    /// The conditions of the earlier passes. Rows that are due in an earlier pass are counted in
-    /// that pass.
+    /// The conditions of the earlier passes, one per reason. A row that is due in an earlier pass
+    /// is counted only in that pass.
     pub(crate) earlier: Vec<Due>,
     /// The filter and the group; `None` if every due row may be deleted.
     pub(crate) only: Option<Only>,
@@ -76,8 +76,8 @@ pub(crate) struct PassSql {
     pub(crate) children: Vec<Child>,
     /// The tables from which rows are deleted. The table of the pass is the first one.
     pub(crate) tables: Vec<Identity>,
-    /// The tables that determine which rows may be deleted: the table of the group, and the tables
-    /// that `where` reads.
+    /// The tables that determine which due rows may be deleted: the table of the group (rows that
+    /// are deleted together), and the tables that `where` reads.
     pub(crate) read: Vec<Identity>,
     /// The rows whose deletion fails.
     pub(crate) held: Held,
@@ -131,8 +131,9 @@ impl PassSql {
         Self { values: Values::Written, ..self.clone() }
     }
 
-    /// Returns the statement that finds the end of a key range of `*rows + 1` rows, including the
-    /// rows of children. It returns at most one row, the cursor, and reads only indexes.
+    /// Returns the statement that finds the end of a key range of `*rows + 1` rows, counting the
+    /// rows of child tables, too. The statement returns at most one row, the cursor, and reads only
+    /// indexes.
     ///
     /// In the result of the join, a parent occurs once for each of its child rows, or once if it
     /// has none. Because of `OFFSET 0`, the subquery is executed as an index lookup on the child
@@ -332,7 +333,8 @@ impl Due {
         condition
     }
 
-    /// Returns the condition that the due time of `t` is past, regardless of the floor.
+    /// Returns the condition that the due time of `t` is past, regardless of the floor (the year
+    /// 2000; see `Due::floor`).
     fn is_past<'a>(&'a self, query: &mut Query<'a>) -> String {
         let Column { name, cast, .. } = &self.column;
         let mut condition = format!("t.{name} {LT} {}::{cast}", query.bind(&self.cutoff));

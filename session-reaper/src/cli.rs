@@ -57,13 +57,13 @@ pub enum Command {
                             Examples:\n  session-reaper discover --database-url postgres://me@db/app > reaper.toml\n  \
                             session-reaper discover --output json | jq '.targets[] | select(.live) | .table'")]
     Discover(Discover),
-    /// Delete the due rows once
+    /// Delete, once, the rows whose retention time is over
     #[command(after_help = "Exit codes:\n  \
                             0    Completed, or another reaper holds the lock\n  \
                             1    Failed\n  \
                             2    Invalid usage\n  \
                             3    Partly completed: a target failed or is unsafe, and another was processed\n  \
-                            65   Nothing was processed, because all targets or the server are unsafe\n  \
+                            65   Nothing was processed: all targets are unsafe, or the server is, for example as a replica\n  \
                             69   Database unreachable\n  \
                             75   Unfinished: a limit was reached or the run was throttled, with due rows left\n  \
                             78   Invalid configuration\n  \
@@ -86,8 +86,8 @@ pub enum Command {
                             Examples:\n  session-reaper check --database-url postgres://session_reaper@db/app\n  \
                             session-reaper check --output json | jq '.targets[] | select(.safe | not)'")]
     Check(Check),
-    /// Show the rows that a run would delete now, by target and reason, without deleting
-    /// them
+    /// Show the rows that a run would delete now, by target and by the reason why the rows are due,
+    /// without deleting them
     ///
     /// Counts due rows by scanning the indexes, up to a limit, and shows which targets a run would
     /// skip.
@@ -104,7 +104,7 @@ pub enum Command {
     ///
     /// Changes nothing. If some data cannot be read, a note explains why and the rest is shown. The
     /// exit code does not depend on the health of the reaper. To test the health, read the field
-    /// health of the JSON output.
+    /// "health" in the JSON output.
     #[command(after_help = "Exit codes:\n  \
                             0   The status was read\n  \
                             2   Invalid usage\n  \
@@ -140,8 +140,8 @@ pub enum Command {
                             78  Invalid configuration\n\n\
                             Example:\n  session-reaper resume --database-url postgres://session_reaper@db/app")]
     Resume(Resume),
-    /// Delete due rows on a schedule, and serve a status page, /status.json, /livez, /readyz and
-    /// /metrics
+    /// Delete the rows whose retention time is over, on a schedule, and serve a status page,
+    /// /status.json, /livez, /readyz and /metrics
     #[command(
         after_help = "Examples:\n  session-reaper daemon --schedule '*/15 * * * *' --jitter 2m\n  \
                             session-reaper daemon --schedule '30 2 * * *' --timezone Europe/Berlin"
@@ -150,8 +150,9 @@ pub enum Command {
     /// Show the settings that a daemon would use, one per line
     ///
     /// Reads the same options, variables and files as the daemon command, and does not connect to
-    /// the database. Secrets are not shown. A KEEP_* setting is empty if its target is not enabled.
-    /// If reaper.toml defines the targets, all KEEP_* settings except KEEP_RUNS are empty.
+    /// the database. Secrets are not shown. A KEEP_* setting is empty if the target whose rows it
+    /// keeps is not enabled. If reaper.toml defines the targets, all KEEP_* settings except
+    /// KEEP_RUNS are empty.
     #[command(after_help = "Exit codes:\n  \
                             0   Completed\n  \
                             2   Invalid usage\n  \
@@ -204,11 +205,13 @@ pub struct Common {
 /// Targets, pace, limits and throttles of a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunOptions {
-    /// File that lists the targets [default: reaper.toml in the current directory; without this
-    /// file, auth-api's own tables if the database is auth-api's]
+    /// File that lists the targets: the tables to delete from, and which of their rows [default:
+    /// reaper.toml in the current directory; if it does not exist and the database belongs to
+    /// auth-api, the tables of auth-api]
     #[arg(long, env = "REAPER_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
-    /// Desired duration of a chunk; the chunk size adapts to it [default: 5ms]
+    /// Desired duration of a chunk (the rows that are deleted in one transaction); the chunk size
+    /// adapts to it [default: 5ms]
     #[arg(long, env = "CHUNK_TIME", value_name = "DURATION")]
     pub chunk_time: Option<String>,
     /// Maximum number of rows in a chunk [default: 5000]
@@ -313,8 +316,8 @@ pub struct Tracing {
 /// `run`
 #[derive(Clone, Debug, Default, Args)]
 pub struct Run {
-    /// Whether a run that exits with 75 exits with 0 instead, for schedulers that report every other
-    /// code as a failure: 1 or 0 [default: 0]
+    /// Exit with 0 instead of 75 if a run is unfinished, for schedulers that report every code
+    /// except 0 as a failure: 1 or 0 [default: 0]
     #[arg(long, env = "UNFINISHED_IS_OK", value_name = "0|1")]
     pub unfinished_is_ok: Option<String>,
     #[command(flatten)]
@@ -336,7 +339,7 @@ pub struct Run {
     /// is missing or because their statements would be slow
     #[arg(long)]
     pub force_unsafe: bool,
-    /// Confirm that the first run may delete most of a table
+    /// Confirm that this run may delete nearly all rows of a table
     #[arg(long)]
     pub yes: bool,
 }
@@ -437,7 +440,8 @@ pub struct Init {
     /// File to write; - for standard output
     #[arg(value_name = "FILE", default_value = "reaper.toml")]
     pub file: String,
-    /// Preset to include; may be repeated [default: auth-api]
+    /// Built-in targets for a known application or framework, such as django; may be repeated
+    /// [default: auth-api]
     #[arg(long, value_name = "NAME")]
     pub preset: Vec<String>,
 }

@@ -46,7 +46,7 @@ fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     work(&mut MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps a count of the backlog of `target`. `rows` contains one number per reason, and
+/// Stores a count of the backlog (due rows) of `target`. `rows` contains one number per reason, and
 /// `oldest_due` is in seconds since 1970.
 pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let rows = target
@@ -60,7 +60,7 @@ pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_d
     with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
 }
 
-/// Keeps the report of a run.
+/// Stores the report of a run.
 pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &RunReport) {
     let ran = Ran {
         instance: instance.to_owned(),
@@ -74,7 +74,7 @@ pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &RunReport) {
     });
 }
 
-/// Keeps a run that could not start.
+/// Stores a run that could not start.
 pub(crate) fn keep_failure(instance: &str, why: &str) {
     let report = RunReport {
         run_id: RunId::generate().0,

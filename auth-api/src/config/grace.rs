@@ -6,9 +6,9 @@ use super::DatabaseConfig;
 use super::config_errors::ConfigErrors;
 use crate::redis::RedisConfig;
 
-/// The default of `REFRESH_REUSE_GRACE`. With default settings, the slowest response takes 13 s
-/// (2 s for a connection, 11 s for the queries, 50 ms for Redis). The default is this time plus
-/// [`MARGIN`] and two seconds to spare.
+/// The default of `REFRESH_REUSE_GRACE`. With default settings, the longest possible response time
+/// is 13 s (2 s for a connection, 11 s for the queries, 50 ms for Redis). The default is this time
+/// plus [`MARGIN`] and two seconds to spare.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
 
 /// The maximum grace period. The use of a stolen token can go unnoticed for this long.
@@ -29,9 +29,10 @@ pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
     }
 }
 
-/// Checks that the grace period is longer than the slowest response. A rotation may be committed
-/// although the client receives a 503 after the longest possible response time. With a shorter
-/// grace period, a client that retries as instructed would be treated as an attacker.
+/// Checks that the grace period is zero, or longer than the longest possible response time by at
+/// least [`MARGIN`]. A rotation may be committed although the client receives a 503 after that
+/// time. With a shorter grace period, a client that retries as instructed would be treated as an
+/// attacker.
 pub(super) fn check(
     config_errors: &mut ConfigErrors,
     grace: Duration,

@@ -34,9 +34,9 @@ pub(super) struct LimitOptions {
     /// accounts do not count [default: 500/1h]
     #[arg(long, env)]
     rate_limit_new_accounts: Option<String>,
-    /// Quota per network for requests with an access token or a cookie, and for requests from other
-    /// services without client credentials; the two kinds are counted separately. Each process has
-    /// its own counters [default: 6000/1m]
+    /// Quota per network for requests with an access token or a cookie, and for introspections and
+    /// revocations without client credentials; the two kinds are counted separately. Each process
+    /// has its own counters [default: 6000/1m]
     #[arg(long, env)]
     rate_limit_read_ip: Option<String>,
     /// Quota per session for requests with an access token or a cookie. Each process has its own

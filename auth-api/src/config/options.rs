@@ -24,8 +24,8 @@ pub struct Options {
     /// File that contains `REDIS_URL`
     #[arg(long, env, value_parser = path())]
     pub(super) redis_url_file: Option<PathBuf>,
-    /// Prefix of all keys in Redis, with or without the braces of a hash tag [default: `auth-` and
-    /// 12 hexadecimal digits derived from the issuer and the network]
+    /// Prefix of all keys in Redis, with or without the braces of a hash tag (`{…}`) [default:
+    /// `auth-` and 12 hexadecimal digits derived from `ISSUER` and `STELLAR_NETWORK`]
     #[arg(long, env)]
     pub(super) redis_prefix: Option<String>,
     /// Timeout for a Redis command, up to 10s; if a command times out, the request continues
@@ -107,18 +107,19 @@ pub struct Options {
     pub(super) challenge_ttl: Option<String>,
     /// Grace period after a refresh, up to 5m. In this period, a retry without the
     /// `Idempotency-Key` of the first attempt returns the same refresh token. After this period,
-    /// such a retry ends the session. Must be at least 15s longer than the slowest response, or 0s
-    /// for no grace period [default: 30s]
+    /// such a retry ends the session. Must be 0s (no grace period), or at least 15s longer than the
+    /// longest response time, which is `DATABASE_CHECKOUT_TIMEOUT`, twice
+    /// `DATABASE_STATEMENT_TIMEOUT` plus 1s, and `REDIS_TIMEOUT` together [default: 30s]
     #[arg(long, env)]
     pub(super) refresh_reuse_grace: Option<String>,
     /// Maximum age of the caller's login, in whole seconds, for requests that end other sessions
     /// (RFC 9470); `off` disables this check [default: off]
     #[arg(long, env)]
     pub(super) step_up_age: Option<String>,
-    /// The session is revoked after foreign retries in this number of consecutive generations of
-    /// refresh tokens, up to 1000. A foreign retry comes from another network and lacks the
-    /// `Idempotency-Key` of the first attempt. With 0, foreign retries are only reported [default:
-    /// 2]
+    /// A retry of a refresh is foreign if it comes from another network and lacks the
+    /// `Idempotency-Key` of the first attempt. A session is revoked after foreign retries of this
+    /// number of consecutive refresh tokens, up to 1000. With 0, foreign retries are only reported
+    /// [default: 2]
     #[arg(long, env)]
     pub(super) refresh_foreign_generations: Option<String>,
     /// Maximum number of live sessions per account, 1 to 10000; a login above the limit ends the

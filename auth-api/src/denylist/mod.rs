@@ -80,9 +80,9 @@ impl Denylist {
         }
     }
 
-    /// Creates a denylist for a command of auth-api. Commands only deny sessions. The denylist
-    /// assumes the maximum lifetime of access tokens, because a command does not read the
-    /// configured lifetime.
+    /// Creates a denylist for a command of auth-api. A command only adds sessions to the denylist
+    /// and never looks one up. The denylist assumes the maximum lifetime of access tokens, because
+    /// a command does not read the configured lifetime.
     #[must_use]
     pub fn for_commands(config: &RedisConfig) -> Self {
         // No request waits for a command, so the timeout can be longer.

@@ -140,8 +140,8 @@ impl Path {
     }
 
     /// Returns a resource that matches only `path`, which must begin with the template and a slash.
-    /// In metrics, the requests for `path` are labeled with the template, because the template is
-    /// the first pattern of the resource.
+    /// The template is the first pattern of the resource, so metrics label these requests with the
+    /// template, although the resource serves only `path`.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);

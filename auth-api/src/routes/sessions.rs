@@ -270,8 +270,9 @@ pub(super) async fn delete_all(
     Ok(response.json(Revoked { revoked }))
 }
 
-/// Ends the sessions while the account is locked, so that a concurrent login commits either before
-/// or after the revocation. Returns `None` if the caller's own session has ended in the meantime.
+/// Ends the sessions while it holds a lock on the account's row, so that a concurrent login commits
+/// either before or after the revocation. Returns `None` if the caller's own session has ended in
+/// the meantime.
 async fn end_all(
     state: &State,
     client: &Client,

@@ -8,17 +8,17 @@ use super::ways::Way;
 use crate::case::Layout;
 use crate::statistics::{cell, float, median};
 
-/// The goals of session-reaper: the maximum ratio of the latencies, and the minimum number of rows
-/// per second that are deleted at the same time.
+/// The goals of session-reaper: the maximum ratio of the latencies during the deletion to the
+/// latencies before it, and the minimum number of rows per second that are deleted.
 const RATIO_AT_MOST: f64 = 1.25;
 const ROWS_AT_LEAST: f64 = 20_000.0;
 
-/// A measurement of one way in one layout and one round.
+/// A measurement of one way of deleting rows, in one layout and one round.
 #[derive(Clone, Debug)]
 pub struct Beside {
     /// Layout of the table.
     pub layout: Layout,
-    /// Name of the way.
+    /// Name of the way of deleting rows.
     pub way: String,
     /// Number of deleted rows.
     pub deleted: u64,
@@ -49,13 +49,13 @@ pub struct Results {
     pub clients: u32,
     /// The layouts, in order.
     pub layouts: Vec<Layout>,
-    /// The ways, in order.
+    /// The ways of deleting rows, in order.
     pub ways: Vec<Way>,
     /// Measurements, in the order in which they were made.
     pub measured: Vec<Beside>,
 }
 
-/// The columns of the table for each layout.
+/// The columns of the results table of each layout.
 pub const COLUMNS: [&str; 9] = [
     "way",
     "thousand rows/s",

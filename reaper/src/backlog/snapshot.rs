@@ -40,7 +40,7 @@ pub struct BacklogSnapshot {
 /// The due rows of one reason.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReasonBacklog {
-    /// The name of the reason.
+    /// The name of the reason why the rows are due.
     pub reason: String,
     /// The number of due rows.
     pub rows: u64,

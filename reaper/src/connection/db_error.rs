@@ -19,7 +19,7 @@ pub(crate) enum DbError {
     Pooler,
     /// The table no longer exists.
     Gone(String),
-    /// A table has changed since the run began.
+    /// A table was altered or replaced since the run began.
     Changed(Changed),
     /// The server rejected the chunk because of the contents of a row.
     Rejected(Rejection),

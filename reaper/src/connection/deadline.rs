@@ -42,7 +42,7 @@ impl Deadline {
         self.purpose = purpose;
     }
 
-    /// Returns the deadline of another connection that replaces this one.
+    /// Returns this deadline for the connection that replaces the current one.
     pub(crate) fn replaced(&self, driver: Driver) -> Self {
         Self { driver, ..self.clone() }
     }

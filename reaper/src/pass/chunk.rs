@@ -400,8 +400,8 @@ pub(super) struct Deleted {
     rows: u64,
     /// The number of deleted rows of the target's children.
     children: u64,
-    /// `true` if more rows may be left in the key range, because the limit on the rows of the
-    /// target or of a child was reached.
+    /// `true` if more rows may be left in the key range, because the statement reached its limit on
+    /// rows of the target or of a child table.
     full: bool,
     /// `true` if all due rows of the key range were certainly deleted: either the statement waited
     /// for locked rows, or no other transaction was writing.

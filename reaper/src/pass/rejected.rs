@@ -34,8 +34,9 @@ const ROWS_IN_A_BLOCK: i64 = 2_000;
 /// The search for a row whose deletion is rejected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rejected {
-    /// The row is among this number of rows (in heap order, blocks) after the cursor. The second
-    /// number is the size of the next part. `None` if no row is being searched for.
+    /// Two numbers: the row is among the first number of rows (in heap order, blocks) after the
+    /// cursor, and the second number is the size of the next part of the chunk to try. `None` if no
+    /// row is being searched for.
     search: Option<(u32, u32)>,
     /// The size of the part that was tried last.
     pub(crate) tried: u32,
@@ -50,7 +51,8 @@ impl Rejected {
         self.search.map(|(_, part)| part)
     }
 
-    /// Records that a part was deleted. The row that causes the error is in one of the other parts.
+    /// Records that a part of the chunk was deleted. The row that causes the error is in one of the
+    /// other parts.
     pub(crate) fn part_done(&mut self) {
         self.search = self.search.and_then(|(window, _)| {
             let window = window.saturating_sub(self.tried);
@@ -63,7 +65,8 @@ impl Rejected {
         self.search = Some((1, 1));
     }
 
-    /// Records that a part was rejected. Returns `false` if it cannot be divided.
+    /// Records that the server rejected a part of the chunk, and divides that part. Returns `false`
+    /// if the part cannot be divided.
     pub(super) fn divide(&mut self) -> bool {
         if self.tried <= 1 {
             self.search = None;

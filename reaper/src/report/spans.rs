@@ -14,7 +14,8 @@ use crate::stop_reason::StopReason;
 /// The tracing target of all spans, by which a subscriber distinguishes them from events.
 pub const SPANS: &str = "session_reaper::spans";
 
-/// Creates the span of a run, from the connection to the report.
+/// Creates the span of a run. The span begins before the connection is opened and ends after the
+/// report.
 pub(crate) fn run(trigger: Trigger, instance: &str) -> Span {
     tracing::info_span!(
         target: SPANS,

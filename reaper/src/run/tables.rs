@@ -212,8 +212,8 @@ async fn blocks_to_first_row(
     }
 }
 
-/// Builds the statements of the pass for each reason. The cutoff is the start of the run by the
-/// database's clock, minus `keep`.
+/// Builds the statements of the pass for each reason why rows are due. The cutoff, before which
+/// rows are due, is the start of the run by the database's clock minus the `keep` of the reason.
 pub(crate) fn passes(
     target: &Target,
     located: Located,

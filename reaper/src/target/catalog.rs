@@ -84,7 +84,8 @@ pub(crate) enum TableLookup {
     Unfit(String),
     /// The condition cannot be used. Contains the reason and a remedy.
     Refused(String, Option<String>),
-    /// The table, or a table that its condition reads, was locked for too long.
+    /// Another session held a lock on the table, or on a table that its condition reads, for too
+    /// long.
     Locked(Bound),
 }
 
@@ -269,7 +270,8 @@ async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
     client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
-/// Looks up a child. The inner error explains why the table cannot be a child.
+/// Looks up a child table. The outer `Result` is a database error; the inner one explains why the
+/// table cannot be a child.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,

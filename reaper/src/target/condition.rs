@@ -85,7 +85,7 @@ pub(crate) enum Resolution {
     Condition(ResolvedCondition),
     /// The condition cannot be used. Contains the reason and a remedy.
     Refused(String, Option<String>),
-    /// A table in the condition was locked for too long.
+    /// Another session held a lock on a table in the condition for too long.
     Locked(Bound),
 }
 
@@ -117,7 +117,7 @@ impl ResolvedCondition {
         &self.0.foreign
     }
 
-    /// Returns a condition that was not resolved by a server.
+    /// Returns a condition that no server has resolved, for tests.
     #[cfg(test)]
     pub(crate) fn unseen(sql: &str) -> Self {
         let (reads, foreign, columns) = (Vec::new(), Vec::new(), Vec::new());

@@ -17,10 +17,10 @@ use reaper::Sweep;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// The run, the schedule and the operations port of a daemon.
+/// The settings of a daemon: its runs, its schedule and its operations port.
 #[derive(Debug)]
 pub struct Service {
-    /// The run.
+    /// The settings of each run.
     pub sweep: Sweep,
     /// When to run.
     pub schedule: Schedule,

@@ -38,7 +38,7 @@ pub(super) enum How {
     Perhaps,
 }
 
-/// A preset that has tables in one schema.
+/// A preset whose tables were found in one schema of the database.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundPreset {
     pub(super) preset: &'static str,

@@ -139,8 +139,8 @@ pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["iat"], Meaning::Creation),
 ];
 
-/// Words at the end of a column name that only identify the column as a time. Some of them identify
-/// the unit of an integer.
+/// Words at the end of a column name that say nothing more than that the column contains a time.
+/// Some also give the unit of an integer.
 pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("date", None),
     ("time", None),

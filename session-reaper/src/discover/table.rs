@@ -25,7 +25,7 @@ pub(super) struct Table {
     pub(super) key: Vec<String>,
 }
 
-/// The other tables that contain rows of a table.
+/// The partitions or child tables that contain the rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// No other table.

@@ -72,9 +72,9 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
         .print(&json!({ "revoked": done.revoked }), || format!("revoked {} sessions", done.revoked))
 }
 
-/// Ends all sessions of an account while the account is locked, so that a concurrent login commits
-/// either before or after the revocation. Returns the sessions that were ended, and the text of the
-/// filter for the audit log.
+/// Ends all sessions of an account while it holds a lock on the account's row, so that a concurrent
+/// login commits either before or after the revocation. Returns the sessions that were ended, and
+/// the text of the filter for the audit log.
 async fn revoke_account(
     connection: &mut AsyncPgConnection,
     account: &str,

@@ -48,8 +48,8 @@ pub(in crate::routes) async fn delete(
     Ok(HttpResponse::Ok().json(Revoked { revoked }))
 }
 
-/// Ends the sessions while the account is locked, so that a concurrent login commits either before
-/// or after the revocation. Returns `None` if the account does not exist.
+/// Ends the sessions while it holds a lock on the account's row, so that a concurrent login commits
+/// either before or after the revocation. Returns `None` if the account does not exist.
 async fn end_all(
     state: &State,
     client: &Client,

@@ -1,4 +1,5 @@
-//! The record of earlier runs on a target, which the guards keep in `reaper_state`.
+//! The record of earlier runs on a target, which the first-run guard and the every-run guard keep
+//! in `reaper_state`.
 //!
 //! The key of the record includes everything that determines which rows are deleted. If any part of
 //! the key changes, an earlier confirmation no longer applies.

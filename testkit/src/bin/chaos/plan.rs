@@ -1,5 +1,5 @@
 //! The plan of a round, drawn from its seed: the tables, the reapers with their configurations, the
-//! writers, and the nemeses.
+//! writers, and the nemeses, which inject faults.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) large_group: bool,
 }
 
-/// The schema of the target `app.t` and of the tables that reference it.
+/// The structure of the target `app.t` and of the tables that reference it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tables {
     /// Number of hash partitions, or 0 for an ordinary table.

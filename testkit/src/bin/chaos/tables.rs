@@ -132,7 +132,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Creates a table with the schema of the target.
+    /// Creates a table with the same columns as the target.
     pub(crate) async fn target(&self, client: &Client, name: &str) -> Result {
         let due = if self.millis { "bigint" } else { "timestamptz" };
         let key = if self.key { ", PRIMARY KEY (uid)" } else { "" };
@@ -187,8 +187,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Inserts rows with these `uid`s into a table with the schema of the target. Most of them are
-    /// due, in groups of a few rows.
+    /// Inserts rows with these `uid`s into a table with the same columns as the target. Most of
+    /// them are due, in groups of a few rows.
     pub(crate) async fn fill(
         &self,
         client: &Client,
