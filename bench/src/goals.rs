@@ -7,7 +7,7 @@ use crate::way::Role;
 
 type Value = fn(&Results, &str, &str) -> Option<f64>;
 
-/// The limit of a value.
+/// The minimum or the maximum of a value.
 enum Bound {
     AtLeast(f64),
     AtMost(f64),

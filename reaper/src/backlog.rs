@@ -10,9 +10,9 @@ use crate::connection::db_error::DbError;
 use crate::sql::{KeyRange, PassSql};
 use crate::target::{Reason, Target};
 
-/// The number of rows at which a count stops. It is large enough to show whether a backlog grows. A
-/// million index entries take about a quarter of a second to read; deleting a million rows takes
-/// several seconds or more.
+/// The number of rows at which a count stops. It is large enough to show whether a backlog grows,
+/// and small enough to be reached quickly: reading a million index entries takes about a quarter of
+/// a second, and deleting a million rows takes several seconds or more.
 pub(crate) const COUNT_CAP: i64 = 1_000_000;
 
 /// The cap of the second attempt to count the rows of a pass. The second attempt is made if the
@@ -23,14 +23,14 @@ const SMALL_CAP: i64 = 10_000;
 /// of these reasons.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
-    /// One count per reason.
+    /// One count for each reason why rows are due.
     pub(crate) rows: Vec<u64>,
     /// `true` if a cap was reached and more rows are due.
     pub(crate) capped: bool,
     /// `true` if some rows could not be counted.
     pub(crate) unknown: bool,
-    /// The number of rows that each pass would read: first the passes of the first table, then the
-    /// passes of the second table, and so on.
+    /// One count for each pass: the number of rows that the pass would read. The order is: first
+    /// the passes of the first table, then the passes of the second table, and so on.
     pub(crate) seen: Vec<RowCount>,
     /// The oldest time in the due column of each reason, in seconds since 1970. `None` if no row is
     /// due.
@@ -84,8 +84,8 @@ pub(crate) enum RowCount {
 /// progress of the run.
 pub(crate) const START_CAP: i64 = 100_000;
 
-/// Counts the due rows of the tables with the passes of all reasons. If a count fails, the error is
-/// logged, and the result is treated as "more than the cap".
+/// Counts the due rows of the tables, with one pass (a set of statements) for each table and each
+/// reason. If a count fails, the error is logged, and the result is treated as "more than the cap".
 pub(crate) async fn count(
     auxiliary: &AuxiliaryConnection,
     target: &Target,

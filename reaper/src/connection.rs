@@ -29,15 +29,16 @@ use crate::sql::{Around, Locked};
 
 /// The settings of the lock connection.
 ///
-/// - The isolation level is read committed: if a row was updated between the snapshot and the lock,
-///   the statement examines the new version of the row. At a stricter level, which may be the
-///   default of a role or a database, the statement would fail.
+/// - The isolation level is read committed: if a row is updated after a statement has taken its
+///   snapshot but before the statement locks the row, the statement examines the new version of the
+///   row. At a stricter level, which may be the default of a role or a database, the statement
+///   would fail.
 /// - A commit does not wait for the disk. If a crash undoes a deletion, the row is still due, and a
 ///   later run deletes it.
-/// - A statement is planned anew for each execution, because the best plan depends on the bounds of
-///   the key range, which a generic plan ignores.
+/// - A statement is planned anew for each execution, because the best plan depends on the first and
+///   last keys of the chunk. A generic plan ignores these values.
 /// - A transaction is idle for milliseconds at most, so a transaction that is idle for 10 s belongs
-///   to a reaper that has stopped responding.
+///   to a reaper that has stopped responding. The server ends such a transaction.
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
@@ -77,7 +78,7 @@ pub(crate) struct LockConnection {
 
 /// The statements of a chunk.
 pub(crate) struct Transaction<'q> {
-    /// The statement that begins the transaction: one of the two in `around`.
+    /// The statement that begins the transaction: `begin` or `begin_exclusive` of `around`.
     pub(crate) begin: &'q str,
     pub(crate) around: &'q Around,
     pub(crate) lock: Option<Query<'q>>,

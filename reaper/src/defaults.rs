@@ -10,7 +10,7 @@ use crate::throttle::{ReplicaLimit, ThrottleLimits};
 
 /// The default of `LOCK_TIMEOUT`. It is half of the longest delay that users do not notice. It is
 /// also far below PostgreSQL's `deadlock_timeout` of one second, so if a chunk and another
-/// transaction ever wait for each other, the chunk is canceled.
+/// transaction ever wait for each other, the chunk is canceled and the other transaction is not.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The default of `STATEMENT_TIMEOUT`. It is a thousand times the desired duration of a chunk. A

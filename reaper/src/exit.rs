@@ -14,7 +14,8 @@ pub enum Exit {
     Done,
     /// Failed.
     Failed,
-    /// A target failed or was skipped because it is unsafe, and another target was processed.
+    /// At least one target failed, or was skipped because it is unsafe. At least one other target
+    /// was processed.
     Partly,
     /// Nothing could be processed, because the server is unsafe or all targets are unsafe.
     Unsafe,
@@ -53,7 +54,7 @@ pub(crate) enum TargetExit {
     Done,
     /// A limit or a throttle ended the work, and due rows may be left.
     Unfinished,
-    /// Another reaper has locked the target.
+    /// Another reaper holds the lock of the target.
     Locked,
     /// The target failed.
     Failed,

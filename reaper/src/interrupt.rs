@@ -7,23 +7,25 @@ use std::time::{Duration, Instant};
 
 use crate::stop::{Signal, Stop};
 
-/// How long a chunk may continue after the run must end. Then the server is requested to cancel the
-/// statement, which rolls the chunk back.
+/// How long a chunk may continue after a shutdown request or the end of the maximum runtime. After
+/// this time, the server is requested to cancel the statement, which rolls the chunk back.
 const CHUNK: Duration = Duration::from_secs(7);
 
 /// How long a run may connect, and count the rows that it has left, after its maximum runtime is
-/// over. Its report is worth these seconds. After a shutdown request, neither is done.
+/// over. The report of the run is worth these seconds. After a shutdown request, the run neither
+/// connects nor counts.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// When a connection is closed whose statement did not end after the cancellation.
+/// How long a statement may continue, in spite of a cancellation, after a shutdown request or the
+/// end of the maximum runtime. After this time, the connection is closed.
 const CLOSE: Duration = Duration::from_secs(9);
 
-/// How long the end of the run may be recorded, until the statement is canceled, and until the
-/// connection is closed.
+/// The time for recording the end of the run, counted like [`CHUNK`]. After the first time, the
+/// statement is canceled; after the second time, the connection is closed.
 const RECORD: Duration = Duration::from_millis(9_300);
 const RECORD_CLOSE: Duration = Duration::from_millis(9_600);
 
-/// The minimum of these times, however late the end of the run is.
+/// The minimum time for recording the end of the run, even if the times above have already passed.
 const RECORD_LEAST: Duration = Duration::from_millis(200);
 
 /// The sources of the request to end a run.
@@ -122,7 +124,8 @@ impl Interrupt {
         }
     }
 
-    /// Waits until `signal` after a shutdown request or `runtime` after the maximum runtime.
+    /// Waits until the time `signal` has passed since a shutdown request, or the time `runtime` has
+    /// passed since the end of the maximum runtime.
     async fn after(&self, signal: Duration, runtime: Duration) {
         let stopped = async {
             self.stop.wait().await;

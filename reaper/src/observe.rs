@@ -79,11 +79,12 @@ pub trait Observer: Debug + Send + Sync {
     /// Rows that reference deleted rows of `target` were deleted from the target's `children`.
     fn children_deleted(&self, target: &str, rows: u64) {}
 
-    /// Due rows were skipped because they were locked.
+    /// Due rows were skipped because other transactions had locked them.
     fn rows_skipped(&self, target: &str, rows: u64) {}
 
     /// The due rows of a target were counted, one count per reason. If `capped` is `true`, more
-    /// rows are due. `oldest_due` is when the oldest row became due, in seconds since 1970.
+    /// rows are due than were counted. `oldest_due` is when the oldest row became due, in seconds
+    /// since 1970.
     fn backlog_counted(
         &self,
         target: &Target,

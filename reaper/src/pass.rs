@@ -4,11 +4,11 @@
 //! For each key range, a query called the *probe* reads the end of the range from the index. One
 //! statement, which is one transaction, then deletes the due rows in the range that are not locked.
 //! The cursor, which is the position of the pass, moves to the end of the range, whether or not all
-//! of its rows were deleted, so the cost of a chunk does not grow with the number of earlier
-//! chunks. With 300,000 sessions and chunks of 1,000 rows, this method deleted 500,000 to 510,000
-//! rows per second. One statement that materialized the range reached 410,000 to 440,000. A `LIMIT`
-//! in the locking SELECT reached 500,000 to 550,000, but it examines an unbounded number of rows if
-//! many of them are locked.
+//! of its rows were deleted. Therefore, the cost of a chunk does not grow with the number of
+//! earlier chunks. With 300,000 sessions and chunks of 1,000 rows, this method deleted 500,000 to
+//! 510,000 rows per second. One statement that materialized the range reached 410,000 to 440,000. A
+//! `LIMIT` in the locking SELECT reached 500,000 to 550,000, but it examines an unbounded number of
+//! rows if many of them are locked.
 //!
 //! In heap order, a key range is a range of blocks, and its end is computed without a query.
 //!
@@ -48,11 +48,11 @@ use crate::time::milliseconds;
 /// grow with the backlog, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
-/// The results of a pass. They are also correct for a pass that was interrupted.
+/// The results of a pass. They are also correct if the pass was interrupted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) deleted: u64,
-    /// The number of rows deleted from the target's children.
+    /// The number of rows deleted from the target's `children` (tables that reference the target).
     pub(crate) children: u64,
     pub(crate) chunks: u64,
     /// The total duration of all chunks, and the duration of the longest chunk, as in the metrics.
@@ -96,8 +96,8 @@ pub(crate) struct LockStrategy {
     pub(crate) trigger: bool,
     /// Whether other transactions were writing after the last chunk; `None` if this is unknown.
     pub(crate) writers: Option<Writers>,
-    /// The number of rows that are skipped next because a dependent row is locked. It grows with
-    /// each consecutive step.
+    /// The number of rows that the next step skips if a row that depends on them is locked. It
+    /// grows with each consecutive step.
     pub(crate) next_step: u32,
     /// The approximate number of consecutive rows with the same due time, counted in whole chunks.
     pub(crate) at_one_time: u32,
@@ -197,15 +197,17 @@ pub(crate) struct Chunk {
     pub(crate) next: Next,
     /// Whether the chunk's key range still contains due rows.
     pub(crate) left_some: bool,
-    /// Whether the chunk only skips several rows at once, because dependent rows are locked.
+    /// Whether the chunk deletes nothing and skips several rows in one step, because other
+    /// transactions have locked rows that depend on them.
     pub(crate) skips: bool,
 }
 
-/// The key ranges in which a walk has left due rows.
+/// The key ranges in which `Pass::walk` has left due rows.
 #[derive(Default)]
 pub(crate) struct Left {
     pub(crate) all: Vec<KeyRange>,
-    /// The ends of sequences of skipped rows. Some of their last rows may not be locked.
+    /// For each sequence of rows that was skipped in growing steps, the key range of the last step.
+    /// Some rows at the end of this range may not be locked.
     pub(crate) overshot: Vec<KeyRange>,
 }
 

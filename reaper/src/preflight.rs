@@ -44,7 +44,8 @@ use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
 /// How long to wait for a lock on the table. This is long enough for a lock that is held for a few
-/// seconds, such as the lock of a migration. A chunk is retried for about as long.
+/// seconds, such as the lock of a migration. The delays between the attempts to delete a chunk are
+/// long enough for the same reason.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 /// The delay after each `lock_timeout`, before the next attempt to get the lock.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -114,7 +115,7 @@ pub(crate) async fn examine(
 }
 
 /// Returns the finding for a table that could not be examined before the timeout `bound`, because
-/// the table or a table that refers to it was locked.
+/// another session held a lock on the table or on a table that refers to it.
 pub(crate) fn locked(table: &TableName, bound: Bound) -> Finding {
     Finding::new(
         Code::Locked,
@@ -175,8 +176,8 @@ pub(crate) fn pass_server(findings: &[Finding], rules: Rules) -> Result<Vec<Code
 }
 
 /// Returns the finding for a target that could not be located, or for which no statements could be
-/// built, because of `why`. If the role lacks the privilege to use the schema, the finding names
-/// the missing privilege.
+/// built, because of `why`. If the role lacks the privilege to use the schema of the table, the
+/// finding names the missing privilege.
 pub(crate) async fn unfit(
     auxiliary: &AuxiliaryConnection,
     target: &Target,

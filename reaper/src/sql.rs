@@ -95,7 +95,7 @@ pub(crate) enum LockWait {
     /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target in which other rows
     /// determine whether a row may be deleted.
     Locked,
-    /// Does not check for locked rows, because the table itself is locked.
+    /// Does not check for locked rows, because the transaction has locked the whole table.
     TableLocked,
 }
 

@@ -106,7 +106,7 @@ impl Throttle {
         self.limits.longest_wait
     }
 
-    /// Whether the next check is due.
+    /// Whether it is time for the next check.
     pub(crate) fn is_due(&self) -> bool {
         self.checked.is_none_or(|checked| checked.elapsed() >= CHECK_INTERVAL)
     }
@@ -217,7 +217,8 @@ impl Throttle {
     }
 }
 
-/// An unknown state also makes the run wait (fail closed). A lost connection is an error instead.
+/// Returns a reason to wait if the state of a throttle cannot be read (fail closed). A lost
+/// connection is an error instead.
 fn unknown_state(
     cause: ThrottleCause,
     what: &str,

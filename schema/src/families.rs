@@ -13,7 +13,7 @@ use crate::networks::Networks;
 use crate::statement::statement;
 use crate::tables::{accounts, sessions, token_families};
 
-/// The initial state of a family, when its session starts.
+/// The initial state of a family (the refresh tokens of one session), when its session starts.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = token_families)]
 pub struct NewTokenFamily {

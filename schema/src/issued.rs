@@ -15,8 +15,9 @@ use secrecy::zeroize::Zeroizing;
 use crate::ids::{SessionId, TokenHash};
 use crate::tables::{sessions, token_families};
 
-/// The key of a family. Half of the secret in each refresh token is a BLAKE3 hash that is computed
-/// with this key. Forging a token therefore requires the key in addition to `AUTH_SECRET`.
+/// The key of a family (the refresh tokens of one session). Half of the secret in each refresh
+/// token is a BLAKE3 hash that is computed with this key. Forging a token therefore requires the
+/// key in addition to `AUTH_SECRET`.
 #[derive(Clone, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct FamilyKey(Zeroizing<[u8; 32]>);

@@ -101,7 +101,7 @@ pub(crate) fn deleted(target: &str, reason: &str, rows: u64) {
         .increment(rows);
 }
 
-/// Counts due rows that were skipped because they were locked.
+/// Counts due rows that were skipped because other transactions had locked them.
 pub(crate) fn skipped_locked(target: &str, rows: u64) {
     counter!(ROWS_SKIPPED, "target" => target.to_owned()).increment(rows);
 }

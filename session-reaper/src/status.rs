@@ -2,8 +2,8 @@
 //! the daemon's page show it.
 //!
 //! [`mod@read`] reads the shared tables. [`Status::new`] combines them with backlogs that were
-//! counted elsewhere, and [`mod@judge`] summarizes the health. Each part is shown even if another
-//! part is not available.
+//! counted elsewhere, and [`mod@judge`] summarizes the health. Each part of the status is shown
+//! even if another part is not available.
 
 mod judge;
 mod read;

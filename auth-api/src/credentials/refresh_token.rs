@@ -19,7 +19,8 @@ const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
 /// The offset of the proof. In a family that has a key, the proof is the second half of the secret.
 const PROOF_AT: usize = HEAD_LENGTH + RANDOM_LENGTH;
 
-/// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag).
+/// A refresh token: `rt_` + base64url(session id ‖ generation ‖ secret ‖ tag). All refresh tokens
+/// of one session form its *family*. The *generation* is the number of rotations before the token.
 ///
 /// A parsed token is *authentic*: the tag is a keyed BLAKE3 hash of the bytes before it, so the
 /// token was made with `AUTH_SECRET`. In a family that has a key, the secret consists of 16 random

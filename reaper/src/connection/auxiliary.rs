@@ -161,7 +161,8 @@ impl AuxiliaryConnection {
     }
 }
 
-/// Returns the rows of all statements after the first `statements` statements.
+/// Skips the results of the first `statements` statements of a response, and returns the rows of
+/// all other statements.
 pub(crate) fn after(
     answer: &[SimpleQueryMessage],
     statements: usize,

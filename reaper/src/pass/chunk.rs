@@ -42,7 +42,7 @@ impl Pass<'_, '_> {
         tried
     }
 
-    /// Returns the number of rows that this pass has deleted, including children.
+    /// Returns the number of rows that this pass has deleted, including rows of child tables.
     pub(crate) fn gone(&self) -> u64 {
         self.tally.deleted + self.tally.children
     }
@@ -398,7 +398,7 @@ impl Pass<'_, '_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deleted {
     rows: u64,
-    /// The number of deleted rows of the target's children.
+    /// The number of rows that were deleted from the target's child tables.
     children: u64,
     /// `true` if more rows may be left in the key range, because the statement reached its limit on
     /// rows of the target or of a child table.

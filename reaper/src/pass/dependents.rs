@@ -28,8 +28,9 @@ impl Pass<'_, '_> {
         Ok(connection.deadline.with(1, asked).await?.try_get(0)?)
     }
 
-    /// Continues after a lock timeout that no lock on a table has caused: searches for the row, or
-    /// skips it if it was found. Returns the skipped rows as a chunk.
+    /// Continues after a lock timeout that no lock on a table has caused: searches for the row
+    /// whose deletion waits, or, if the search has ended, skips this row. Returns the skipped rows
+    /// as a chunk, or `None` if the search continues.
     pub(super) async fn pass_over(
         &mut self,
         ahead: &KeyRange,

@@ -89,8 +89,8 @@ const FIGURES: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 impl TableStatistics {
-    /// Reads the statistics from the catalog, and explains the probe without executing it. Returns
-    /// `None` if the table no longer exists.
+    /// Reads the statistics from the catalog, and the plan of the probe (the query that finds the
+    /// end of a chunk), which is not executed. Returns `None` if the table no longer exists.
     pub(crate) async fn of(
         client: &Client,
         leaf: &Leaf,

@@ -38,9 +38,9 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// Returns the transactions and replication slots that hold back the horizon of vacuum and that
-/// this role may see. Without `pg_read_all_stats`, a role cannot see the start times of the
-/// transactions of other roles. Prepared transactions and slots are visible to every role.
+/// Returns the transactions and replication slots that prevent vacuum from removing dead rows, as
+/// far as this role may see them. Without `pg_read_all_stats`, a role cannot see the start times of
+/// the transactions of other roles. Prepared transactions and slots are visible to every role.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
 struct Server {

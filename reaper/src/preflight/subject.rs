@@ -169,7 +169,8 @@ impl Subject<'_> {
         table.also_names(read.chain(&self.target.group).chain(&locked));
     }
 
-    /// Returns the other tables that the statements use: the children, and the table of a group.
+    /// Returns the other tables that the statements use: the target's `children`, and the table of
+    /// a group.
     async fn others(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -189,7 +190,8 @@ impl Subject<'_> {
         Ok(others)
     }
 
-    /// Checks the children, and the foreign keys that refer to the tables. Returns the children.
+    /// Checks the target's `children` (tables whose rows are deleted first), and the foreign keys
+    /// that refer to the tables. Returns the child tables.
     async fn children(
         &self,
         auxiliary: &AuxiliaryConnection,

@@ -48,7 +48,7 @@ pub struct TargetProgress {
     pub deleted: Vec<(String, u64)>,
     /// The number of chunks that deleted rows.
     pub chunks: u64,
-    /// The number of rows that were skipped because they were locked.
+    /// The number of rows that were skipped because other transactions had locked them.
     pub skipped_locked: u64,
     /// The outcome of the target and the reason for it; `None` while the target is being processed.
     pub ended: Option<(Outcome, String)>,

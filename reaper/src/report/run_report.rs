@@ -25,14 +25,15 @@ use crate::store::runs::Outcome;
 ///    in `why`.
 /// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
 ///    connected through a transaction-pooling proxy), or if at least one target failed and no
-///    target was completed or partially processed. A target that another reaper has locked does not
-///    count as completed.
+///    target was completed or partially processed. A target whose lock another reaper holds does
+///    not count as completed.
 /// 3. `partial` if a target failed and another was completed or partially processed, or if a limit
 ///    or the maximum wait of a throttle was reached with due rows left.
 /// 4. `paused` if a pause lasted longer than the maximum wait.
 /// 5. `skipped_lock` if another reaper holds the locks of all targets.
-/// 6. `success` otherwise: all rows that could be deleted were deleted. Locked rows, and targets
-///    that another reaper has locked, do not change this outcome; `why` mentions them.
+/// 6. `success` otherwise: all rows that could be deleted were deleted. Rows that other
+///    transactions have locked, and targets whose locks other reapers hold, do not change this
+///    outcome; `why` mentions them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunReport {
@@ -79,8 +80,8 @@ pub struct TargetReport {
     pub deleted: Vec<(String, u64)>,
     /// The number of transactions that found due rows.
     pub chunks: u64,
-    /// The number of due rows that were skipped because they were locked. Some of them may have
-    /// been deleted at the retry.
+    /// The number of due rows that were skipped because other transactions had locked them. Some of
+    /// them may have been deleted at the retry.
     pub skipped_locked: u64,
     /// The number of due rows that were left because their deletion fails: `foreign_key` for rows
     /// that another table references, `error` for all other rows. Omitted if there are none.
@@ -121,11 +122,13 @@ pub struct TargetReport {
 pub struct TableDetail {
     /// The schema-qualified name of the table.
     pub table: String,
-    /// `skipped_lock` if another reaper has locked the table or the target's children.
+    /// `skipped_lock` if another reaper holds the lock of the table or of one of the target's child
+    /// tables.
     pub outcome: ReportedOutcome,
 }
 
-/// The durations of a target's chunks, in milliseconds, from the probe to the commit.
+/// The durations of a target's chunks, in milliseconds, from the probe (the query that finds the
+/// end of a chunk) to the commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChunkTimes {

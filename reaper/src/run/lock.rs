@@ -9,9 +9,9 @@
 //!
 //! Targets may overlap: one target may be a partitioned table and another target a partition of
 //! that table, and two targets may have the same `children`. So a run also acquires the locks of a
-//! partition and of the children, but only while it processes these tables: the locks of thousands
-//! of partitions at once would fill the lock table of the server. The run tries to acquire these
-//! locks but never waits for them.
+//! partition and of the `children` tables, but only while it processes these tables: the locks of
+//! thousands of partitions at once would fill the lock table of the server. The run tries to
+//! acquire these locks but never waits for them.
 
 use std::time::Duration;
 

@@ -83,7 +83,7 @@ impl History {
     }
 
     /// Writes the outcome of the run. A row without an end would mean that the run was killed.
-    /// Therefore, this method retries if the row is locked for a short time.
+    /// Therefore, this method retries if another transaction locks the row for a short time.
     pub(crate) async fn end(self, client: &Client, report: &RunReport) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {

@@ -51,8 +51,8 @@ pub(crate) struct TargetRun<'a> {
     pub(crate) locked: bool,
     /// How the target ended; `None` while it is still to be processed.
     pub(crate) ended: Option<Result<(), StopReason>>,
-    /// The tables of the target that were skipped because another reaper has locked them or their
-    /// children.
+    /// The tables of the target that were skipped because another reaper holds their locks or the
+    /// locks of their child tables.
     busy: Vec<String>,
     /// One tally per reason.
     tallies: Vec<Tally>,

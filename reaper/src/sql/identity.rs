@@ -34,7 +34,7 @@ pub(crate) const NOT_OURS: &str =
 /// The rest of the error is the text of a [`Changed`].
 pub(crate) const CHANGED: &str = "session-reaper: changed since the run began: ";
 
-/// What has changed since the run began.
+/// What was altered or replaced since the run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Changed {
     /// The name refers to another table, or to none.
@@ -56,7 +56,7 @@ impl Changed {
         }
     }
 
-    /// Returns what has changed, from the message of the server's error.
+    /// Returns what was altered or replaced, from the message of the server's error.
     pub(crate) fn of(message: &str) -> Option<Self> {
         let (_, what) = message.split_once(CHANGED)?;
         Self::ALL.into_iter().find(|changed| what.starts_with(changed.as_str()))
@@ -122,7 +122,8 @@ impl Identity {
     }
 }
 
-/// Returns a statement that returns one row, or raises an error if any of the tables has changed.
+/// Returns a statement that returns one row, or raises an error if any of the tables was altered or
+/// replaced since the run began.
 ///
 /// The statement has no parameters, so its plan is made once and kept. With parameters, it would be
 /// planned for each chunk, which takes longer than executing it.

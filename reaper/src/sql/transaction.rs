@@ -9,8 +9,8 @@ use crate::sql::identity::verify;
 /// the table wait.
 const TABLE_LOCK_WAIT: &str = "50ms";
 
-/// The statements that are executed before and after the statements that lock and delete rows. They
-/// are the same for every chunk of a pass.
+/// The statements that are executed before and after the statements that lock and delete rows.
+/// These additional statements are the same for every chunk of a pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Around {
     /// Begins the transaction and locks the tables from which rows are deleted.
@@ -22,7 +22,7 @@ pub(crate) struct Around {
     /// Raises an error if the tables are not the ones that were examined.
     pub(crate) verify: String,
     /// Raises the same error for the tables that determine whether rows of other tables may be
-    /// deleted. The statement that reads these tables has locked them.
+    /// deleted. It is executed after the statement that reads these tables, which locks them.
     pub(crate) verify_after: Option<String>,
 }
 

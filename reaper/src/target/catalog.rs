@@ -28,8 +28,8 @@ pub(crate) struct Column {
     pub(crate) equals: Option<Operator>,
 }
 
-/// A target's table in the catalog. If the table is partitioned or has child tables, its rows are
-/// in several tables.
+/// A target's table in the catalog. If the table is partitioned, or if other tables inherit from
+/// it, its rows are in several tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Located {
     /// The oid of the table, which identifies the advisory lock of the target.
@@ -45,7 +45,8 @@ pub(crate) struct Located {
     /// The tables that contain the rows. Each table is handled separately, because a `ctid` is
     /// meaningful only within its table.
     pub(crate) leaves: Vec<Leaf>,
-    /// The children, in the order in which the target names them.
+    /// The `children` of the target (tables whose rows are deleted first), in the order in which
+    /// the target names them.
     pub(crate) children: Vec<Child>,
     /// The identity of the named table.
     pub(crate) identity: Identity,

@@ -60,7 +60,7 @@ pub(super) struct PresetTable {
     /// `true` if the name in the preset does not resolve to the table in this database. The
     /// proposal then needs `replaces`.
     pub(super) elsewhere: bool,
-    /// Whether the target's condition or children contain names of other tables without a schema.
+    /// Whether the target's `where` or `children` contain names of other tables without a schema.
     /// If the target is used for another schema, these names may resolve to unrelated tables.
     pub(super) names_others: bool,
     /// Foreign keys that reference the table.

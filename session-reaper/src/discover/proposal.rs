@@ -146,7 +146,7 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     }
 }
 
-/// Writes the target of a preset for another schema, in full.
+/// Writes a target of a preset in full, for a table in a schema that the preset does not cover.
 fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     let off = table.names_others || !table.doubts.is_empty();
     for line in table.text.lines() {

@@ -104,7 +104,8 @@ impl Refusal {
     }
 }
 
-/// Returns these examples with the schema of all errors, narrowed to the codes of the examples.
+/// Returns these examples with the JSON schema that all errors share, narrowed to the codes of the
+/// examples.
 fn content(examples: Vec<Example>) -> Content {
     let mut content = ContentBuilder::new();
     if let Some((_, schema, member)) = examples.first().map(|example| example.form) {

@@ -38,7 +38,8 @@ pub(super) struct Example {
     /// have.
     pub(super) header: Option<HeaderName>,
     pub(super) body: Value,
-    /// The media type, the schema, and the member that contains the code.
+    /// The media type, the name of the JSON schema, and the name of the JSON member that contains
+    /// the code.
     pub(super) form: (&'static str, &'static str, &'static str),
 }
 

@@ -1,5 +1,6 @@
 //! Decides what happens to a verified refresh token. A current token is rotated. The decision about
-//! an old token is made while the session and the family of the token are locked.
+//! an old token is made while locks are held on the rows of its session and its family (all refresh
+//! tokens of the session).
 
 use std::time::Instant;
 
@@ -240,8 +241,8 @@ impl Judged {
     }
 }
 
-/// Decides whether the use of an old token is a retry or reuse, while the session and the family of
-/// the token are locked.
+/// Decides whether the use of an old token is a retry or reuse, while locks are held on the rows of
+/// the token's session and family.
 async fn judge(
     state: &State,
     connection: &mut AsyncPgConnection,

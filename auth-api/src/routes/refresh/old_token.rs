@@ -58,7 +58,7 @@ impl Verdict {
 }
 
 impl OldToken<'_> {
-    /// Decides based on the state of the family, which must be locked.
+    /// Decides based on the state of the family. A lock on the family's row must be held.
     pub(super) fn judge(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
         let behind = family.issued.generation - i64::from(self.token.generation());
         match behind {

@@ -119,8 +119,8 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// If `part` is at least 0.5, waits until the reaper has deleted rows in its current run.
-    /// Otherwise, sleeps for `part` times half a second.
+    /// If `part`, a number from 0 to 1, is at least 0.5, waits until the reaper has deleted rows in
+    /// its current run. Otherwise, sleeps for `part` times half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;
