@@ -61,9 +61,9 @@ pub struct Sweep {
     /// Whether the targets are the built-in defaults. These apply only to a database that is
     /// verified to be auth-api's.
     pub only_auth_api: bool,
-    /// The pace.
+    /// The limits that determine the pace.
     pub pace: PaceLimits,
-    /// The throttles.
+    /// The throttles, which are the conditions under which a run waits.
     pub throttle: ThrottleLimits,
     /// The limits of one run.
     pub budget: BudgetLimits,

@@ -108,7 +108,7 @@ pub struct InitConfig {
 /// Configuration of `run`.
 #[derive(Debug)]
 pub struct RunConfig {
-    /// The run.
+    /// The settings of the run.
     pub sweep: Sweep,
     /// Format of the output.
     pub output: Output,
@@ -125,7 +125,7 @@ pub struct RunConfig {
 /// Configuration of `check`.
 #[derive(Debug)]
 pub struct CheckConfig {
-    /// The run to examine.
+    /// The settings of the run to examine.
     pub sweep: Sweep,
     /// Format of the output.
     pub output: Output,
@@ -136,7 +136,7 @@ pub struct CheckConfig {
 /// Configuration of `plan`.
 #[derive(Debug)]
 pub struct PlanConfig {
-    /// The run to examine.
+    /// The settings of the run to examine.
     pub sweep: Sweep,
     /// Whether to show the SQL statements.
     pub sql: bool,
@@ -164,7 +164,7 @@ pub struct StatusConfig {
 /// Configuration of `daemon`.
 #[derive(Debug)]
 pub struct DaemonConfig {
-    /// The run, the schedule and the operations port.
+    /// The settings of the runs, the schedule and the operations port.
     pub service: Service,
     /// Destination of spans.
     pub spans: Option<SpanReceiver>,

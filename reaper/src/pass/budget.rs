@@ -11,7 +11,7 @@ pub struct BudgetLimits {
     pub rows: Option<u64>,
 }
 
-/// The limit that was reached.
+/// The limit of the run that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BudgetLimit {
     Runtime(Duration),

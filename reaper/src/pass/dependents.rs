@@ -1,10 +1,11 @@
-//! Rows that are not locked themselves, but whose deletion waits for a lock: another transaction has
-//! locked a row that a cascade or a trigger changes.
+//! Rows that are not locked themselves, but whose deletion waits for a lock: another transaction
+//! has locked a row that a cascade or a trigger changes.
 //!
 //! The lock timeout alone does not show whether a row or a whole table is locked, so the pass reads
 //! the locks. If no table is locked, the pass searches for the row as for a row whose deletion is
 //! rejected, and skips it. Further rows that follow are skipped in growing steps, so that a long
-//! sequence of such rows costs only a few timeouts. Skipped rows are retried at the end of the pass.
+//! sequence of such rows costs only a few timeouts. Skipped rows are retried at the end of the
+//! pass.
 
 use super::{Attempt, Chunk, Left, Next, Pass};
 use crate::connection::db_error::{Bound, DbError};
@@ -84,8 +85,8 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Retries the key ranges in which rows were left. The last step of a sequence of skipped rows may
-    /// have skipped rows that are not locked, so it is retried with smaller steps.
+    /// Retries the key ranges in which rows were left. The last step of a sequence of skipped rows
+    /// may have skipped rows that are not locked, so it is retried with smaller steps.
     pub(super) async fn retry(&mut self, left: Left) -> Result<(), StopReason> {
         let mut ranges = left.all;
         while !ranges.is_empty() {

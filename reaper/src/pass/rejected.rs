@@ -85,8 +85,8 @@ impl Rejected {
 }
 
 impl Pass<'_, '_> {
-    /// Excludes the rows for which the server rejected a chunk, or divides the chunk further. Returns
-    /// an error if the target must fail.
+    /// Excludes the rows for which the server rejected a chunk, or divides the chunk further.
+    /// Returns an error if the target must fail.
     pub(super) async fn exclude(
         &mut self,
         ahead: &KeyRange,
