@@ -3,8 +3,19 @@
 
 /// Tables of a project that reference tables of the preset for this project. The preset also covers
 /// the rows of the referencing tables.
-pub(super) const REFERRERS: &[&str] =
-    &["token_families", "mfa_amr_claims", "oauth_openid_requests"];
+pub(super) const REFERRERS: &[&str] = &[
+    "token_families",
+    "mfa_amr_claims",
+    "oauth_openid_requests",
+    "spring_session_attributes",
+    "token_blacklist_blacklistedtoken",
+    "SamlLogoutSessionRequestIndices",
+    "compat_sessions",
+    "compat_sso_logins",
+    "upstream_oauth_authorization_sessions",
+    "user_email_authentications",
+    "user_session_authentications",
+];
 
 /// A table of a preset.
 pub(super) struct Shape {
@@ -30,6 +41,43 @@ const SHAPES: &[Shape] = &[
         columns: &["id", "identifier", "value", "expiresAt", "createdAt", "updatedAt"],
     },
     Shape { preset: "connect-pg-simple", table: "session", least: 3, columns: &["sid", "sess", "expire"] },
+    Shape { preset: "keycloak", table: "revoked_token", least: 2, columns: &["id", "expire"] },
+    Shape {
+        preset: "laravel", table: "sessions", least: 6,
+        columns: &["id", "user_id", "ip_address", "user_agent", "payload", "last_activity"],
+    },
+    Shape {
+        preset: "laravel-passport", table: "oauth_access_tokens", least: 8,
+        columns: &["id", "user_id", "client_id", "name", "scopes", "revoked", "created_at", "updated_at", "expires_at"],
+    },
+    Shape {
+        preset: "laravel-passport", table: "oauth_refresh_tokens", least: 4,
+        columns: &["id", "access_token_id", "revoked", "expires_at"],
+    },
+    Shape {
+        preset: "laravel-passport", table: "oauth_auth_codes", least: 6,
+        columns: &["id", "user_id", "client_id", "scopes", "revoked", "expires_at"],
+    },
+    Shape {
+        preset: "laravel-passport", table: "oauth_device_codes", least: 8,
+        columns: &[
+            "id", "user_id", "client_id", "user_code", "scopes", "interval", "revoked", "user_approved_at", "last_polled_at",
+            "expires_at",
+        ],
+    },
+    Shape {
+        preset: "laravel-sanctum", table: "personal_access_tokens", least: 7,
+        columns: &[
+            "id", "tokenable_type", "tokenable_id", "name", "token", "abilities", "last_used_at", "expires_at", "created_at",
+            "updated_at",
+        ],
+    },
+    Shape {
+        preset: "matrix-authentication-service", table: "user_sessions", least: 4,
+        columns: &[
+            "user_session_id", "user_id", "created_at", "finished_at", "user_agent", "last_active_at", "last_active_ip",
+        ],
+    },
     // This preset covers a common pattern, not a single project, so the names of the other columns
     // vary.
     Shape {

@@ -721,7 +721,7 @@ async fn every_preset_is_safe_with_the_indexes_on_its_page() {
         })
         .collect();
     presets.sort();
-    assert_eq!(presets.len(), 10);
+    assert_eq!(presets.len(), 23);
     let mut missing = 0;
     for preset in presets {
         let database = Database::empty().await;

@@ -27,6 +27,7 @@ mod held_rows;
 mod help;
 mod history;
 mod hostile;
+mod identity_provider_presets;
 mod init;
 mod interrupted;
 mod layouts;

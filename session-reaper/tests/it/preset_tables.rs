@@ -30,6 +30,14 @@ const TIMES: &str = "
             AS around,
         generate_series(0, 3) AS minutes, LATERAL (SELECT now() - keep + around + minutes * interval '1 minute') AS t (at)";
 
+/// SQL for a random one of the times as seconds since 1970, which has no infinite values.
+macro_rules! epoch {
+    () => {
+        "extract(epoch FROM least(times[1 + floor(random() * cardinality(times))::int], now() + interval '9 years'))"
+    };
+}
+pub(crate) use epoch;
+
 /// Returns SQL for a random value, in which `i` is the row number and `times` are the times to
 /// choose from. Text values differ between tables, so that none is a reference to another table.
 fn any(table: &str, sql_type: &str, nullable: bool) -> String {
@@ -126,15 +134,34 @@ pub(crate) async fn indexed(database: &Database, preset: &str) {
     }
 }
 
+/// Creates the tables of a preset, and the indexes that its page lists.
+pub(crate) async fn made(preset: &str) -> Database {
+    let database = as_written(preset).await;
+    indexed(&database, preset).await;
+    database
+}
+
+/// Runs the preset on its tables and indexes, as in [`deletes_exactly_the_due_rows`].
+pub(crate) async fn on_tables_as_written(case: Case) {
+    deletes_exactly_the_due_rows(&made(case.preset).await, case).await;
+}
+
 /// Fills the tables, runs the preset, and compares the remaining rows with the rows that `case`
 /// keeps.
 pub(crate) async fn deletes_exactly_the_due_rows(database: &Database, case: Case) {
+    let config = format!("preset = {:?}", case.preset);
+    deletes_exactly_the_due_rows_by(database, case, &config).await;
+}
+
+/// Fills the tables, runs with this `reaper.toml`, and compares the remaining rows with those that
+/// `case` keeps.
+pub(crate) async fn deletes_exactly_the_due_rows_by(database: &Database, case: Case, config: &str) {
     let client = database.client().await;
     client.batch_execute("CREATE SCHEMA expected").await.unwrap();
     for (schema, table) in case.tables {
         fill(&client, schema, table, case.columns).await;
     }
-    let reaped = reap_by(database, &format!("preset = {:?}", case.preset)).await;
+    let reaped = reap_by(database, config).await;
     assert_eq!(reaped.code, Some(0), "{}{}", reaped.report, reaped.stderr);
     for target in reaped.report["targets"].as_array().unwrap() {
         assert_eq!(target["skipped_locked"], 0, "{target}");

@@ -9,19 +9,8 @@
 
 use crate::preset_tables as tables;
 
-use tables::{Case, as_written, deletes_exactly_the_due_rows, indexed, reap_by};
+use tables::{Case, deletes_exactly_the_due_rows_by, epoch, made, on_tables_as_written, reap_by};
 use testkit::{Database, expired_sessions};
-
-/// Creates the tables of a preset, and the indexes that the preset's page lists.
-async fn made(preset: &str) -> Database {
-    let database = as_written(preset).await;
-    indexed(&database, preset).await;
-    database
-}
-
-async fn on_tables_as_written(case: Case) {
-    deletes_exactly_the_due_rows(&made(case.preset).await, case).await;
-}
 
 #[tokio::test]
 async fn connect_pg_simple_preset_deletes_exactly_the_due_rows() {
@@ -209,6 +198,189 @@ async fn ory_hydra_preset_deletes_exactly_the_due_rows() {
               DELETE FROM hydra_oauth2_trusted_jwt_bearer_issuer WHERE expires_at < :utc - interval '1 day'",
     })
     .await;
+}
+
+#[tokio::test]
+async fn spring_session_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "spring-session",
+        tables: &[("public", "spring_session"), ("public", "spring_session_attributes")],
+        columns: &[
+            ("spring_session.primary_id", "lpad(i::text, 36, '0')"),
+            ("spring_session.session_id", "lpad(i::text, 36, '0')"),
+            // Spring writes the greatest number for a session that never expires.
+            (
+                "spring_session.expiry_time",
+                concat!(
+                    "CASE WHEN random() < 0.2 THEN 9223372036854775807 ELSE (",
+                    epoch!(),
+                    " * 1000)::bigint END"
+                ),
+            ),
+            ("spring_session_attributes.session_primary_id", "lpad((1 + i / 3)::text, 36, '0')"),
+        ],
+        due: "CREATE TABLE gone AS SELECT primary_id FROM spring_session
+                  WHERE expiry_time < extract(epoch FROM :now - interval '1 day') * 1000;
+              DELETE FROM spring_session WHERE primary_id IN (SELECT primary_id FROM gone);
+              DELETE FROM spring_session_attributes WHERE session_primary_id IN (SELECT primary_id FROM gone)",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn laravel_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "laravel",
+        tables: &[("public", "sessions")],
+        columns: &[("sessions.last_activity", concat!(epoch!(), "::bigint"))],
+        due: "DELETE FROM sessions WHERE to_timestamp(last_activity) < :now - interval '30 days'",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn laravel_sanctum_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "laravel-sanctum",
+        tables: &[("public", "personal_access_tokens")],
+        columns: &[],
+        due: "DELETE FROM personal_access_tokens WHERE expires_at < :utc - interval '1 day'",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn laravel_passport_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "laravel-passport",
+        tables: &[
+            ("public", "oauth_refresh_tokens"),
+            ("public", "oauth_access_tokens"),
+            ("public", "oauth_auth_codes"),
+            ("public", "oauth_device_codes"),
+        ],
+        columns: &[
+            ("oauth_refresh_tokens.id", "lpad(i::text, 80, 'r')"),
+            ("oauth_refresh_tokens.access_token_id", "lpad((i * 2)::text, 80, 'a')"),
+            ("oauth_access_tokens.id", "lpad(i::text, 80, 'a')"),
+            ("oauth_auth_codes.id", "lpad(i::text, 80, 'c')"),
+            ("oauth_device_codes.id", "lpad(i::text, 80, 'd')"),
+            ("oauth_device_codes.user_code", "lpad(i::text, 8, '0')"),
+        ],
+        due: "DELETE FROM oauth_refresh_tokens WHERE expires_at < :utc - interval '7 days';
+              DELETE FROM oauth_access_tokens WHERE expires_at < :utc - interval '7 days'
+                  AND id NOT IN (SELECT access_token_id FROM oauth_refresh_tokens);
+              DELETE FROM oauth_auth_codes WHERE expires_at < :utc - interval '7 days';
+              DELETE FROM oauth_device_codes WHERE expires_at < :utc - interval '7 days'",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grafana_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "grafana",
+        tables: &[("public", "user_auth_token"), ("public", "user_external_session")],
+        columns: &[
+            ("user_auth_token.created_at", concat!(epoch!(), "::bigint")),
+            ("user_auth_token.rotated_at", concat!(epoch!(), "::bigint")),
+            (
+                "user_auth_token.revoked_at",
+                concat!("CASE floor(random() * 3)::int WHEN 0 THEN 0 WHEN 1 THEN ", epoch!(), "::bigint END"),
+            ),
+            ("user_auth_token.external_session_id", "CASE WHEN random() < 0.3 THEN i END"),
+        ],
+        due: "DELETE FROM user_auth_token WHERE to_timestamp(created_at) < :now - interval '31 days'
+                  OR to_timestamp(rotated_at) < :now - interval '8 days'
+                  OR (revoked_at <> 0 AND to_timestamp(revoked_at) < :now - interval '1 day');
+              DELETE FROM user_external_session WHERE created_at < :utc - interval '1 day'
+                  AND id NOT IN (SELECT external_session_id FROM user_auth_token WHERE external_session_id IS NOT NULL)",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn simplejwt_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "simplejwt",
+        tables: &[
+            ("public", "token_blacklist_outstandingtoken"),
+            ("public", "token_blacklist_blacklistedtoken"),
+        ],
+        columns: &[("token_blacklist_blacklistedtoken.token_id", "i * 2")],
+        due: "CREATE TABLE gone AS SELECT id FROM token_blacklist_outstandingtoken
+                  WHERE expires_at < :now - interval '1 day';
+              DELETE FROM token_blacklist_outstandingtoken WHERE id IN (SELECT id FROM gone);
+              DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN (SELECT id FROM gone)",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rodauth_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(Case {
+        preset: "rodauth",
+        tables: &[
+            ("public", "account_active_session_keys"),
+            ("public", "account_remember_keys"),
+            ("public", "account_jwt_refresh_keys"),
+            ("public", "account_password_reset_keys"),
+            ("public", "account_email_auth_keys"),
+            ("public", "account_login_change_keys"),
+        ],
+        columns: &[],
+        due: "DELETE FROM account_active_session_keys
+                  WHERE last_use < :utc - interval '2 days' OR created_at < :utc - interval '31 days';
+              DELETE FROM account_remember_keys WHERE deadline < :utc - interval '1 day';
+              DELETE FROM account_jwt_refresh_keys WHERE deadline < :utc - interval '1 day';
+              DELETE FROM account_password_reset_keys WHERE deadline < :utc - interval '1 day';
+              DELETE FROM account_email_auth_keys WHERE deadline < :utc - interval '1 day';
+              DELETE FROM account_login_change_keys WHERE deadline < :utc - interval '1 day'",
+    })
+    .await;
+}
+
+/// Nextcloud's tokens of all types, versions 1 and 2, and the SQL that deletes the due ones.
+fn nextcloud(due: &'static str) -> Case {
+    Case {
+        preset: "nextcloud",
+        tables: &[("public", "oc_authtoken")],
+        columns: &[
+            ("oc_authtoken.type", "floor(random() * 4)::int"),
+            ("oc_authtoken.remember", "floor(random() * 2)::int"),
+            ("oc_authtoken.version", "1 + floor(random() * 2)::int"),
+            (
+                "oc_authtoken.last_activity",
+                concat!(
+                    epoch!(),
+                    "::bigint - CASE WHEN random() < 0.2 THEN 340 * 86400 ELSE 0 END"
+                ),
+            ),
+        ],
+        due,
+    }
+}
+
+#[tokio::test]
+async fn nextcloud_preset_deletes_exactly_the_due_rows() {
+    on_tables_as_written(nextcloud(
+        "DELETE FROM oc_authtoken WHERE type = 0 AND version = 2
+             AND to_timestamp(last_activity) < :now - CASE remember WHEN 0 THEN interval '2 days' ELSE interval '16 days' END",
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn nextcloud_preset_deletes_unused_devices_if_enabled() {
+    let target = "[[target]]\ntable = 'oc_authtoken'\n";
+    let enabled = format!("{target}enabled = true\n");
+    let config = format!("preset = 'nextcloud'\n{target}{target}{enabled}{enabled}");
+    let case = nextcloud(
+        "DELETE FROM oc_authtoken WHERE version = 2 AND to_timestamp(last_activity) < :now - CASE
+             WHEN type = 0 AND remember = 0 THEN interval '2 days' WHEN type = 0 THEN interval '16 days'
+             WHEN type = 1 THEN interval '365 days' WHEN type = 2 THEN interval '60 days' END",
+    );
+    deletes_exactly_the_due_rows_by(&made("nextcloud").await, case, &config).await;
 }
 
 #[tokio::test]

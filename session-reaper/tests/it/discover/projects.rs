@@ -31,41 +31,6 @@ const PROJECTS: &[Project] = &[
         uncertain: &["public.sessions"],
     },
     Project {
-        name: "Laravel",
-        sql: "CREATE TABLE sessions (id varchar(255) PRIMARY KEY, user_id bigint, ip_address varchar(45), user_agent text,
-                  payload text NOT NULL, last_activity int NOT NULL);
-              CREATE TABLE personal_access_tokens (id bigserial PRIMARY KEY, tokenable_type varchar(255) NOT NULL,
-                  tokenable_id bigint NOT NULL, name text NOT NULL, token varchar(64) NOT NULL UNIQUE, abilities text,
-                  last_used_at timestamp(0), expires_at timestamp(0), created_at timestamp(0), updated_at timestamp(0));
-              CREATE TABLE password_reset_tokens (email varchar(255) PRIMARY KEY, token varchar(255) NOT NULL, created_at timestamp(0));
-              CREATE TABLE cache (key varchar(255) PRIMARY KEY, value text NOT NULL, expiration int NOT NULL);
-              CREATE TABLE cache_locks (key varchar(255) PRIMARY KEY, owner varchar(255) NOT NULL, expiration int NOT NULL);
-              INSERT INTO sessions SELECT n, n, '', '', '', extract(epoch FROM now()) - n * 60 FROM generate_series(1, 100) n;
-              INSERT INTO cache SELECT n, '', extract(epoch FROM now()) + n * 60 FROM generate_series(-100, 100) n",
-        certain: &[],
-        uncertain: &[
-            "public.cache",
-            "public.cache_locks",
-            "public.password_reset_tokens",
-            "public.personal_access_tokens",
-            "public.sessions",
-        ],
-    },
-    Project {
-        name: "Keycloak",
-        sql: "CREATE TABLE offline_user_session (user_session_id varchar(36) NOT NULL, user_id varchar(255) NOT NULL,
-                  realm_id varchar(36) NOT NULL, created_on int NOT NULL, offline_flag varchar(4) NOT NULL, data text,
-                  last_session_refresh int NOT NULL DEFAULT 0, broker_session_id varchar(1024), version int DEFAULT 0,
-                  PRIMARY KEY (user_session_id, offline_flag));
-              CREATE TABLE offline_client_session (user_session_id varchar(36) NOT NULL, client_id varchar(255) NOT NULL,
-                  offline_flag varchar(4) NOT NULL, \"timestamp\" int, data text, version int DEFAULT 0,
-                  PRIMARY KEY (user_session_id, client_id, offline_flag));
-              INSERT INTO offline_user_session SELECT n, 'u', 'r', 1700000000, '1', '', extract(epoch FROM now()) - n
-              FROM generate_series(1, 100) n",
-        certain: &[],
-        uncertain: &["public.offline_user_session"],
-    },
-    Project {
         name: "NextAuth (Prisma)",
         sql: r#"CREATE TABLE "User" (id text PRIMARY KEY, "emailVerified" timestamp(3));
               CREATE TABLE "Account" (id text PRIMARY KEY, "userId" text REFERENCES "User", provider text, refresh_token text,
@@ -110,17 +75,6 @@ const PROJECTS: &[Project] = &[
         uncertain: &["public.email_tokens", "public.user_auth_tokens"],
     },
     Project {
-        name: "Nextcloud",
-        sql: "CREATE TABLE oc_authtoken (id bigserial PRIMARY KEY, uid varchar(64), login_name varchar(255), password text, name text,
-                  token varchar(200) UNIQUE, type smallint, remember smallint, last_activity int, last_check int, scope text,
-                  expires int, private_key text, public_key text, version smallint, password_invalid boolean);
-              INSERT INTO oc_authtoken (token, type, last_activity, expires)
-              SELECT n, n % 2, extract(epoch FROM now()) - n, CASE n % 3 WHEN 0 THEN 0 WHEN 1 THEN extract(epoch FROM now()) + n END
-              FROM generate_series(1, 500) n",
-        certain: &[],
-        uncertain: &["public.oc_authtoken"],
-    },
-    Project {
         name: "WordPress (WooCommerce)",
         sql: "CREATE TABLE wp_users (id bigserial PRIMARY KEY, user_registered timestamp, user_activation_key varchar(255));
               CREATE TABLE wp_woocommerce_sessions (session_id bigserial PRIMARY KEY, session_key char(32) UNIQUE,
@@ -149,17 +103,6 @@ const PROJECTS: &[Project] = &[
                   extract(epoch FROM now()) * 1000 FROM generate_series(1, 500) n",
         certain: &[],
         uncertain: &["public.sessions"],
-    },
-    Project {
-        name: "Grafana",
-        sql: "CREATE TABLE user_auth_token (id serial PRIMARY KEY, user_id bigint NOT NULL, auth_token varchar(100) NOT NULL UNIQUE,
-                  prev_auth_token varchar(100) NOT NULL, user_agent varchar(255) NOT NULL, client_ip varchar(255) NOT NULL,
-                  auth_token_seen boolean NOT NULL, seen_at int, rotated_at int NOT NULL, created_at int NOT NULL,
-                  updated_at int NOT NULL, revoked_at int);
-              INSERT INTO user_auth_token SELECT n, n, n, n, '', '', true, 1790000000, 1790000000, 1790000000, 1790000000,
-                  CASE n % 2 WHEN 0 THEN 0 END FROM generate_series(1, 500) n",
-        certain: &[],
-        uncertain: &["public.user_auth_token"],
     },
     Project {
         name: "django-rest-knox",
@@ -210,4 +153,32 @@ async fn gitlab_tokens_are_recognized_as_doorkeeper() {
         .await;
     let found = discover(&database.url()).await;
     assert_eq!(presets(&found)[0].1, "certain", "{}", config(&found));
+}
+
+#[tokio::test]
+async fn laravel_application_is_recognized() {
+    let database = super::with_preset("laravel").await;
+    let sanctum = format!("{}/tests/presets/laravel-sanctum.sql", env!("CARGO_MANIFEST_DIR"));
+    database.execute(&std::fs::read_to_string(sanctum).unwrap()).await;
+    database
+        .execute(
+            "CREATE TABLE password_reset_tokens (email varchar(255) PRIMARY KEY, token varchar(255) NOT NULL, created_at timestamp(0));
+             CREATE TABLE cache (key varchar(255) PRIMARY KEY, value text NOT NULL, expiration int NOT NULL);
+             CREATE TABLE cache_locks (key varchar(255) PRIMARY KEY, owner varchar(255) NOT NULL, expiration int NOT NULL);
+             INSERT INTO sessions SELECT n, n, '', '', '', extract(epoch FROM now()) - n * 60 FROM generate_series(1, 100) n;
+             INSERT INTO cache SELECT n, '', extract(epoch FROM now()) + n * 60 FROM generate_series(-100, 100) n",
+        )
+        .await;
+    let found = discover(&database.url()).await;
+    let presets: Vec<_> = presets(&found).into_iter().map(|(name, how, _)| (name, how)).collect();
+    let certain = |name: &str| (name.to_owned(), "certain".to_owned());
+    assert_eq!(presets, [certain("laravel"), certain("laravel-sanctum")], "{}", config(&found));
+    assert_eq!(live(&found), Vec::<&str>::new(), "{}", config(&found));
+    for table in ["public.cache", "public.cache_locks", "public.password_reset_tokens"] {
+        assert!(
+            judged(&found, table).is_some_and(|(live, _)| !live),
+            "{table}: {}",
+            config(&found)
+        );
+    }
 }
