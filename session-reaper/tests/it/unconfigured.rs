@@ -157,7 +157,7 @@ async fn first_run_guard_applies_to_built_in_targets() {
         )
         .await;
     let refused = reaped(start_reaper(&database, &["run", "--output", "json"], &[])).await;
-    assert_eq!(refused.code, Some(65), "{}", refused.stderr);
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert_eq!(refused.target("sessions")["deleted"]["expired"], 0, "{}", refused.report);
     // The guard does not apply to used challenges, because nearly all of them are always due.
     assert_eq!(
