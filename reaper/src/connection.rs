@@ -5,6 +5,7 @@
 pub(crate) mod auxiliary;
 pub(crate) mod db_error;
 pub(crate) mod deadline;
+pub(crate) mod prepared;
 pub(crate) mod statement_bounds;
 
 use std::collections::HashMap;

@@ -320,7 +320,7 @@ impl Sweep {
         started_at: DateTime<Utc>,
         proof: Option<&Proof>,
     ) -> Result<Vec<TargetRun<'_>>, Error> {
-        let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.client };
+        let lookup = Lookup { configured: &lock_connection.client, catalog: &auxiliary.prepared };
         let mut target_runs = Vec::new();
         for target in &self.targets {
             if auxiliary.deadline.is_over() {

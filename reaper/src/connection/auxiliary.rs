@@ -15,6 +15,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use crate::connection::deadline::Deadline;
+use crate::connection::prepared::Prepared;
 use crate::connection::statement_bounds::{StatementBounds, check_client, common};
 use crate::sql::query::{Query, Text, Value as _};
 use crate::sql::{Counted, Cursor};
@@ -22,10 +23,16 @@ use crate::sql::{Counted, Cursor};
 /// A search path that contains no schema in which another role can create objects.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
+/// The plans of the catalog queries do not depend on their parameters. Statements on the tables of a
+/// target have no parameters.
+const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
+
 /// The connection for the catalog, counts and the history.
 #[derive(Clone)]
 pub(crate) struct AuxiliaryConnection {
     pub(crate) client: Arc<Client>,
+    /// The same connection, for queries that are executed repeatedly.
+    pub(crate) prepared: Arc<Prepared>,
     pub(crate) deadline: Deadline,
     /// The reaper's own tables.
     pub(crate) own: Arc<OwnTables>,
@@ -58,8 +65,10 @@ impl AuxiliaryConnection {
             Ok((path, trusted, own))
         };
         let (path, trusted, own) = deadline.with(3, read).await?;
+        let client = Arc::new(client);
         let auxiliary = Self {
-            client: Arc::new(client),
+            prepared: Arc::new(Prepared::new(Arc::clone(&client), pooled)),
+            client,
             deadline,
             own: Arc::new(own),
             trusted: trusted.into(),
@@ -74,7 +83,7 @@ impl AuxiliaryConnection {
         if self.pooled {
             return Ok(());
         }
-        let settings = format!("{}; {PATH}", common(bounds));
+        let settings = format!("{}; {PATH}; {GENERIC}", common(bounds));
         let set = async {
             self.client.batch_execute(&settings).await?;
             check_client(&self.client).await;
@@ -91,7 +100,9 @@ impl AuxiliaryConnection {
     ) -> Result<Self, ConnectError> {
         let (client, driver) = connect.connect_with_driver().await?;
         let deadline = self.deadline.replaced(driver);
-        let another = Self { client: Arc::new(client), deadline, ..self.clone() };
+        let client = Arc::new(client);
+        let prepared = Arc::new(Prepared::new(Arc::clone(&client), self.pooled));
+        let another = Self { client, prepared, deadline, ..self.clone() };
         another.set(bounds).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
         Ok(another)
     }
@@ -114,7 +125,7 @@ impl AuxiliaryConnection {
         text: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
-        self.deadline.with(1, self.client.query(text, params)).await
+        self.deadline.with(1, self.prepared.rows(text, params)).await
     }
 
     pub(crate) async fn row(
@@ -122,7 +133,7 @@ impl AuxiliaryConnection {
         text: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, Error> {
-        self.deadline.with(1, self.client.query_opt(text, params)).await
+        self.deadline.with(1, self.prepared.row(text, params)).await
     }
 
     /// Returns the trusted roles as a constant of the type `oid[]`. Code in objects that belong to

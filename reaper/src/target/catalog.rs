@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::connection::db_error::Bound;
+use crate::connection::prepared::Prepared;
 use crate::sql::identity::Identity;
 use crate::sql::operator::Operator;
 use crate::target::Target;
@@ -97,7 +98,7 @@ pub(crate) struct Lookup<'a> {
     /// lookup.
     pub(crate) configured: &'a Client,
     /// A connection for the catalog, with any search path.
-    pub(crate) catalog: &'a Client,
+    pub(crate) catalog: &'a Prepared,
 }
 
 /// Resolves a name to the oid of a table on the search path of the connection.
@@ -146,12 +147,8 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
         Err(error) => return Err(error),
     };
     let client = lookup.catalog;
-    let tree: Vec<Member> = client
-        .query(LOCATE, &[&oid])
-        .await?
-        .iter()
-        .map(Member::of)
-        .collect::<Result<_, Error>>()?;
+    let tree: Vec<Member> =
+        client.rows(LOCATE, &[&oid]).await?.iter().map(Member::of).collect::<Result<_, Error>>()?;
     let Some(root) = tree.first().filter(|member| member.identity.oid == oid) else {
         return Ok(TableLookup::NoTable);
     };
@@ -256,7 +253,7 @@ impl Member {
     }
 }
 
-async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
+async fn columns(client: &Prepared, oid: u32) -> Result<Vec<Column>, Error> {
     let column = |row: &Row| {
         let (schema, name): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
         Ok(Column {
@@ -268,7 +265,7 @@ async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>, Error> {
                 .map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
         })
     };
-    client.query(COLUMNS, &[&oid]).await?.iter().map(column).collect()
+    client.rows(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
 /// Looks up a child table. The outer `Result` is a database error; the inner one explains why the
@@ -281,7 +278,7 @@ async fn locate_child(
 ) -> Result<Result<Child, String>, Error> {
     let client = lookup.catalog;
     let row = match named(lookup, table).await? {
-        Some(oid) => client.query_opt(CHILD, &[&oid, &column.as_str(), &parent]).await?,
+        Some(oid) => client.row(CHILD, &[&oid, &column.as_str(), &parent]).await?,
         None => None,
     };
     let Some(row) = row else {
@@ -294,7 +291,7 @@ async fn locate_child(
         return Ok(Err(format!("children: {} cannot be used: {why}", table.quoted())));
     }
     let oid: u32 = row.try_get(0)?;
-    let tree = client.query(LOCATE, &[&oid]).await?;
+    let tree = client.rows(LOCATE, &[&oid]).await?;
     let Some(member) = tree.first().map(Member::of).transpose()? else {
         return Ok(Err(format!("children: there is no table {}", table.quoted())));
     };
@@ -335,8 +332,8 @@ fn no_column<'a>(
 }
 
 /// Returns a hint with the name of the table that may have been meant, or an empty string.
-pub(crate) async fn similar_table(client: &Client, table: &TableName) -> Result<String, Error> {
-    let rows = client.query(TABLES, &[]).await?;
+pub(crate) async fn similar_table(client: &Prepared, table: &TableName) -> Result<String, Error> {
+    let rows = client.rows(TABLES, &[]).await?;
     let tables: Vec<(String, String)> = rows
         .iter()
         .map(|row| {

@@ -1,0 +1,60 @@
+//! A connection on which the queries of the catalog are prepared only once. Planning such a query
+//! takes longer than executing it, and a run executes it for each of its tables.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+/// A connection with its prepared statements.
+pub(crate) struct Prepared {
+    client: Arc<Client>,
+    /// The statements by their text. `None` if the connection goes through a pooler, where a
+    /// statement may not exist in the server process that executes it.
+    statements: Option<Mutex<HashMap<String, Statement>>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(client: Arc<Client>, pooled: bool) -> Self {
+        Self { client, statements: (!pooled).then(Mutex::default) }
+    }
+
+    /// Returns all rows of a query.
+    pub(crate) async fn rows(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        match &self.statements {
+            None => self.client.query(text, params).await,
+            Some(statements) => {
+                let known = locked(statements).get(text).cloned();
+                let statement = match known {
+                    Some(statement) => statement,
+                    None => {
+                        let statement = self.client.prepare(text).await?;
+                        locked(statements).insert(text.to_owned(), statement.clone());
+                        statement
+                    }
+                };
+                self.client.query(&statement, params).await
+            }
+        }
+    }
+
+    /// Returns the first row of a query.
+    pub(crate) async fn row(
+        &self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
+        Ok(self.rows(text, params).await?.into_iter().next())
+    }
+}
+
+/// Locks the statements. Poisoning is ignored, because the map is consistent even if a thread
+/// panicked while it held the lock.
+fn locked<T>(statements: &Mutex<T>) -> MutexGuard<'_, T> {
+    statements.lock().unwrap_or_else(PoisonError::into_inner)
+}
