@@ -113,6 +113,7 @@ pub(crate) struct Pass<'p, 'w> {
     /// Whether the pass may continue in heap order if too many rows have the same due time.
     pub(crate) may_shift: bool,
     pub(crate) limits: PaceLimits,
+    fixed_chunk: Option<u32>,
     /// The size of a chunk, counted in rows in index order, and in blocks in heap order.
     pub(crate) pace: Pace,
     /// The maximum number of rows in a chunk whose size is counted in blocks.
@@ -145,7 +146,8 @@ pub(crate) struct PassPlan<'p> {
     pub(crate) has_key: bool,
     /// Whether the scan order is configured.
     pub(crate) fixed_order: bool,
-    pub(crate) limits: PaceLimits,
+    /// The maximum number of rows in a chunk, if the target defines it.
+    pub(crate) fixed_chunk: Option<u32>,
     pub(crate) blocks_to_first_row: Option<u64>,
     /// The size of the first chunk, if it is known from earlier passes.
     pub(crate) first_size: Option<u32>,
@@ -153,7 +155,9 @@ pub(crate) struct PassPlan<'p> {
 
 impl<'p, 'w> Pass<'p, 'w> {
     pub(crate) fn new(plan: PassPlan<'p>, worker: &'p mut Worker<'w>) -> Self {
-        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, limits, .. } = plan;
+        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, fixed_chunk, .. } =
+            plan;
+        let limits = limits(worker.pace, fixed_chunk);
         let in_heap_order = sql.order == Order::Heap;
         let blocks =
             in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
@@ -176,6 +180,7 @@ impl<'p, 'w> Pass<'p, 'w> {
             sql,
             blocks,
             limits,
+            fixed_chunk,
             pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) }
                 .starting_with(plan.first_size),
             most: Most::new(limits.max_chunk),
@@ -188,6 +193,11 @@ impl<'p, 'w> Pass<'p, 'w> {
             rejected: Rejected::default(),
         }
     }
+}
+
+/// Returns the limits of a pass. The target may define the maximum number of rows in a chunk.
+fn limits(pace: PaceLimits, fixed_chunk: Option<u32>) -> PaceLimits {
+    PaceLimits { max_chunk: fixed_chunk.unwrap_or(pace.max_chunk), ..pace }
 }
 
 /// A chunk that was committed.
@@ -322,6 +332,7 @@ impl Pass<'_, '_> {
         let mut backoff = backoff::of_a_chunk();
         loop {
             self.worker.may_go_on().await?;
+            self.adopt_pace();
             let (began, gone) = (Instant::now(), self.gone());
             let mut tried = self.attempt(ahead, attempt).await;
             if matches!(tried, Err(DbError::Timeout(Bound::Lock)))
@@ -390,6 +401,16 @@ impl Pass<'_, '_> {
                 "retrying chunk"
             );
             self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
+        }
+    }
+
+    /// Applies the pace if it has changed since the last chunk.
+    fn adopt_pace(&mut self) {
+        let limits = limits(self.worker.pace, self.fixed_chunk);
+        if limits != self.limits {
+            self.limits = limits;
+            self.pace.set_limits(limits);
+            self.most = Most::new(limits.max_chunk);
         }
     }
 

@@ -28,6 +28,7 @@ use crate::connection::{Connections, LockConnection};
 use crate::error::SweepError;
 use crate::exit::Exit;
 use crate::interrupt::{Interrupt, Purpose};
+use crate::limits::Limits;
 use crate::observe::{LockAttempt, NoObserver, Observer};
 use crate::pass::budget::{Budget, BudgetLimits};
 use crate::pass::pace::PaceLimits;
@@ -75,6 +76,8 @@ pub struct Sweep {
     pub first_run: FirstRun,
     /// The state that this process keeps between its runs.
     pub remembered: Remembered,
+    /// Limits that replace `pace` and `throttle` from the next chunk on, whenever they change.
+    pub reloads: Option<watch::Receiver<Limits>>,
     /// The name of this instance in the history.
     pub instance: String,
     /// Receives what the runs report, for metrics.
@@ -105,6 +108,7 @@ impl Sweep {
             preflight: Rules::default(),
             first_run: FirstRun::default(),
             remembered: Remembered::default(),
+            reloads: None,
             instance: format!("pid {}", std::process::id()),
             observer: Arc::new(NoObserver),
         }
@@ -212,6 +216,8 @@ impl Sweep {
             (&interrupt, progress),
             &self.remembered,
         );
+        worker.pace = self.pace;
+        worker.reloads.clone_from(&self.reloads);
         let through = if pooled {
             Err(StopReason::Pooler)
         } else {
@@ -470,7 +476,7 @@ impl Sweep {
         target_runs: &mut [TargetRun<'_>],
     ) -> Result<(), StopReason> {
         loop {
-            let mut done = target_runs[index].work(worker, self.pace, backlog).await;
+            let mut done = target_runs[index].work(worker, backlog).await;
             if done.is_err()
                 && let Err(over) = worker.is_over()
             {

@@ -94,6 +94,12 @@ impl Throttle {
         }
     }
 
+    /// Replaces the limits. The next check is due immediately.
+    pub(crate) fn set_limits(&mut self, limits: ThrottleLimits) {
+        self.limits = limits;
+        self.checked = None;
+    }
+
     /// Replaces the connection on which the throttles are checked.
     pub(crate) fn moved_to(&mut self, auxiliary: &AuxiliaryConnection) {
         self.auxiliary = auxiliary.clone();

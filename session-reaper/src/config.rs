@@ -6,6 +6,7 @@ mod common;
 mod defaults;
 mod exporting;
 mod file;
+mod file_settings;
 mod location;
 mod presets;
 mod run_options;
@@ -24,7 +25,8 @@ pub use command_line::command_line;
 pub use common::Output;
 use common::{database, log, output};
 use exporting::{exports, spans};
-use run_options::{Consent, sweep};
+pub use file_settings::Overridden;
+use run_options::{Consent, Loaded, load, sweep};
 pub use service::Service;
 use service::service;
 pub use targets::{Preset, PresetTarget, presets, targets_of};
@@ -110,6 +112,8 @@ pub struct InitConfig {
 pub struct RunConfig {
     /// The settings of the run.
     pub sweep: Sweep,
+    /// The settings in the file that have no effect.
+    pub overridden: Vec<Overridden>,
     /// Format of the output.
     pub output: Output,
     /// Destinations of the run's metrics.
@@ -274,14 +278,14 @@ impl RunConfig {
             false,
             &[("0", false), ("1", true)],
         );
-        match sweep(
+        match load(
             &given.common,
             &given.run_options,
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
             &mut config_errors,
         ) {
-            Some(sweep) if config_errors.is_empty() => {
-                Ok(Self { sweep, output, exports, spans, unfinished_is_ok, log })
+            Some(Loaded { sweep, overridden }) if config_errors.is_empty() => {
+                Ok(Self { sweep, overridden, output, exports, spans, unfinished_is_ok, log })
             }
             _ => Err(config_errors),
         }

@@ -39,6 +39,7 @@ pub mod ops;
 pub mod output;
 pub mod recent_runs;
 pub mod registration;
+pub mod reload;
 pub mod schedule;
 pub mod signals;
 pub mod status;

@@ -13,6 +13,7 @@ use session_reaper::config::{
     ResumeConfig, RunConfig, StatusConfig, command_line,
 };
 use session_reaper::output::progress_bar;
+use session_reaper::reload::{log_overridden, on_hangup};
 use session_reaper::signals::stop_on_signals;
 use session_reaper::{commands, telemetry};
 
@@ -115,15 +116,17 @@ async fn command(cli: Cli) -> Exit {
                 let bar = progress_bar::new();
                 let spans =
                     telemetry::init_with_spans(config.log, bar.clone(), config.spans.as_ref());
-                let exit = commands::run::run(
-                    &config.sweep,
-                    config.output,
-                    &config.exports,
-                    spans,
-                    bar,
-                    &stop,
-                )
-                .await;
+                log_overridden(&config.overridden);
+                let read =
+                    move || RunConfig::read(&options).map(|read| (read.sweep, read.overridden));
+                let sweeps = match on_hangup(config.sweep, read) {
+                    Ok(sweeps) => sweeps,
+                    Err(error) => return refuse(&error, Exit::Failed),
+                };
+                let sweep = sweeps.borrow().clone();
+                let exit =
+                    commands::run::run(&sweep, config.output, &config.exports, spans, bar, &stop)
+                        .await;
                 let is_ok = exit == Exit::Unfinished && config.unfinished_is_ok;
                 if is_ok { Exit::Done } else { exit }
             }
@@ -144,7 +147,16 @@ async fn command(cli: Cli) -> Exit {
                     ProgressBar::hidden(),
                     config.spans.as_ref(),
                 );
-                let exit = commands::daemon::daemon(&config.service, &stop).await;
+                log_overridden(&config.service.overridden);
+                let read = move || {
+                    let read = DaemonConfig::read(&options)?;
+                    Ok((read.service.sweep, read.service.overridden))
+                };
+                let sweeps = match on_hangup(config.service.sweep.clone(), read) {
+                    Ok(sweeps) => sweeps,
+                    Err(error) => return refuse(&error, Exit::Failed),
+                };
+                let exit = commands::daemon::daemon(&config.service, &sweeps, &stop).await;
                 spans.finish().await;
                 exit
             }

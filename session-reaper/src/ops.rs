@@ -23,7 +23,8 @@ use tokio::sync::{Mutex, watch};
 use board::Board;
 use page::Page;
 
-use reaper::{Progress, Sweep};
+use crate::reload::Sweeps;
+use reaper::Progress;
 
 /// How long the result of a readiness check is cached, so that at most one connection per second is
 /// made, however frequent the probes are.
@@ -60,11 +61,11 @@ pub fn serve(
     bind: SocketAddr,
     hosts: &OpsHosts,
     metrics: PrometheusHandle,
-    sweep: &Sweep,
+    sweeps: Sweeps,
     live: Live,
 ) -> std::io::Result<(Server, SocketAddr)> {
-    let connect = questions(&sweep.connect);
-    let (board, page) = (Board::new(sweep, live), Page::new());
+    let connect = questions(&sweeps.borrow().connect);
+    let (board, page) = (Board::new(sweeps, live), Page::new());
     let hosts = hosts.clone();
     let ops = web::Data::new(Ops { metrics, hosts, connect, ready: Mutex::new(None), board, page });
     let server = HttpServer::new(move || {

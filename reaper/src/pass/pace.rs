@@ -45,7 +45,7 @@ const SAMPLES: usize = 5;
 pub const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The limits that determine the pace.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaceLimits {
     /// The desired duration of a chunk.
     pub chunk_time: Duration,
@@ -157,6 +157,16 @@ impl Pace {
             self.fitted = self.size;
         }
         self
+    }
+
+    /// Replaces the limits. The next chunk has the size that fits the known cost of a row.
+    pub(crate) fn set_limits(&mut self, limits: PaceLimits) {
+        self.limits = limits;
+        let fitting =
+            self.cost.map_or(self.size, |cost| self.fitting(cost).max(self.floor_at(cost)));
+        self.floor = self.floor.min(limits.max_chunk);
+        self.size = fitting.min(self.size.saturating_mul(2)).clamp(1, limits.max_chunk);
+        self.fitted = self.size;
     }
 
     /// Returns the size whose rows take the desired duration.

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 
 use crate::backlog::RowCount;
 use crate::connection::db_error::DbError;
-use crate::pass::pace::PaceLimits;
 use crate::pass::scan_order::{self, TableStatistics};
 use crate::pass::watermarks::{self, Watermarks};
 use crate::pass::{Pass, PassPlan, Tally};
@@ -79,7 +78,6 @@ pub(crate) async fn of_leaf(
     leaf: &Leaf,
     passes: &[PassSql],
     due: &[RowCount],
-    pace: PaceLimits,
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
 ) -> Result<(), StopReason> {
@@ -87,7 +85,7 @@ pub(crate) async fn of_leaf(
     for (index, (sql, tally)) in passes.iter().zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let (watermarks, paces) = (worker.watermarks, worker.paces);
-        let mut pass = begin((target, index), leaf, sql, due, pace, &mut *worker).await?;
+        let mut pass = begin((target, index), leaf, sql, due, &mut *worker).await?;
         // Boxed because the statements of a chunk make this future large.
         let result = Box::pin(pass.work()).await;
         let key = (target.name.clone(), index, pass.sql.order);
@@ -143,7 +141,6 @@ async fn begin<'p, 'w>(
     leaf: &Leaf,
     sql: &PassSql,
     due: RowCount,
-    limits: PaceLimits,
     worker: &'p mut Worker<'w>,
 ) -> Result<Pass<'p, 'w>, StopReason> {
     worker.connection.wait_for_locks(None).await?;
@@ -187,7 +184,7 @@ async fn begin<'p, 'w>(
         statistics,
         has_key: !leaf.key.is_empty(),
         fixed_order: target.order.is_some(),
-        limits,
+        fixed_chunk: target.chunk,
         blocks_to_first_row,
         first_size,
     };

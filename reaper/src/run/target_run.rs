@@ -401,11 +401,9 @@ impl<'a> TargetRun<'a> {
     pub(crate) async fn work(
         &mut self,
         worker: &mut Worker<'_>,
-        pace: PaceLimits,
         backlog: &Backlog,
     ) -> Result<(), StopReason> {
         let began = Instant::now();
-        let pace = PaceLimits { max_chunk: self.target.chunk.unwrap_or(pace.max_chunk), ..pace };
         worker.progress.send_modify(|progress| {
             progress.target.clone_from(&self.target.name);
             match progress.targets.last_mut() {
@@ -416,7 +414,7 @@ impl<'a> TargetRun<'a> {
         });
         worker.tables = self.table.iter().flat_map(Table::oids).collect();
         let span = spans::target(&self.target.name);
-        let result = self.passes(worker, pace, backlog).instrument(span.clone()).await;
+        let result = self.passes(worker, backlog).instrument(span.clone()).await;
         spans::target_ended(&span, &result, self.tallies.iter().map(|tally| tally.deleted).sum());
         self.elapsed += began.elapsed();
         worker.progress.send_modify(|progress| {
@@ -430,7 +428,6 @@ impl<'a> TargetRun<'a> {
     async fn passes(
         &mut self,
         worker: &mut Worker<'_>,
-        pace: PaceLimits,
         backlog: &Backlog,
     ) -> Result<(), StopReason> {
         let Some(table) = &self.table else { return Ok(()) };
@@ -457,8 +454,7 @@ impl<'a> TargetRun<'a> {
             }
             // Boxed because the statements of a chunk make this future large.
             let done =
-                Box::pin(of_leaf(self.target, leaf, passes, due, pace, worker, &mut self.tallies))
-                    .await;
+                Box::pin(of_leaf(self.target, leaf, passes, due, worker, &mut self.tallies)).await;
             // If the connection was lost, the locks were released, too.
             if !matches!(done, Err(StopReason::ConnectionLost(_) | StopReason::Pooler)) {
                 unlock_leaf(worker, &locks).await?;

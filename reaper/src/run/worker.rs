@@ -8,8 +8,10 @@ use tokio::sync::watch;
 
 use crate::connection::LockConnection;
 use crate::interrupt::Interrupt;
+use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::pass::budget::Budget;
+use crate::pass::pace::PaceLimits;
 use crate::pass::paces::Paces;
 use crate::pass::watermarks::Watermarks;
 use crate::report::progress::{Progress, Waiting};
@@ -36,6 +38,10 @@ pub(crate) struct Worker<'a> {
     pub(crate) progress: &'a watch::Sender<Progress>,
     pub(crate) watermarks: &'a Watermarks,
     pub(crate) paces: &'a Paces,
+    /// The pace of the passes.
+    pub(crate) pace: PaceLimits,
+    /// New values of the pace and of the throttles.
+    pub(crate) reloads: Option<watch::Receiver<Limits>>,
     /// The oids of the tables whose indexes may have many dead entries.
     pub(crate) many_dead: HashSet<u32>,
     /// The oids of the tables that are being processed.
@@ -83,6 +89,8 @@ impl<'a> Worker<'a> {
             progress,
             watermarks: &remembered.watermarks,
             paces: &remembered.paces,
+            pace: PaceLimits::default(),
+            reloads: None,
             many_dead: HashSet::new(),
             tables: Vec::new(),
             rest: Duration::ZERO,
@@ -105,10 +113,22 @@ impl Worker<'_> {
             self.observer.waited(ThrottleCause::DutyCycle, rested);
         }
         self.is_over()?;
+        self.adopt_limits();
         if !self.throttle.is_due() {
             return Ok(());
         }
         self.wait(Check::Around).await
+    }
+
+    /// Applies limits that have changed since the last chunk.
+    fn adopt_limits(&mut self) {
+        let Some(reloads) = &mut self.reloads else { return };
+        if reloads.has_changed().unwrap_or(false) {
+            let Limits { pace, throttle } = reloads.borrow_and_update().clone();
+            self.pace = pace;
+            self.throttle.set_limits(throttle);
+            tracing::info!(event = "limits_changed", "new pace and throttles in effect");
+        }
     }
 
     /// Waits until no pause is set, before the run begins its work.

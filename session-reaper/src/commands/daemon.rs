@@ -12,6 +12,7 @@ use crate::config::Service;
 use crate::notify::Supervisor;
 use crate::ops::{self, Live};
 use crate::registration;
+use crate::reload::Sweeps;
 use crate::schedule::{Tick, Ticks};
 use crate::{clock, metrics, notify, recent_runs, watchdog};
 use reaper::Exit;
@@ -35,8 +36,9 @@ const LATE: TimeDelta = TimeDelta::seconds(10);
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the operations port and performs the scheduled runs until the daemon is stopped.
-pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
-    let Service { sweep, schedule, jitter, ops_bind: bind, ops_hosts, supervisor } = service;
+pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
+    let Service { schedule, jitter, ops_bind: bind, ops_hosts, supervisor, .. } = service;
+    let sweep: &Sweep = &sweeps.borrow().clone();
     let metrics = match metrics::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {
@@ -48,8 +50,13 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let live = Live { progress: watched, next: next_watched.clone() };
-    let (server, address) = match ops::serve(*bind, ops_hosts, metrics.clone(), sweep, live.clone())
-    {
+    let (server, address) = match ops::serve(
+        *bind,
+        ops_hosts,
+        metrics.clone(),
+        sweeps.clone(),
+        live.clone(),
+    ) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(event = "ops_bind_failed", %error, ops = %bind, "cannot listen on OPS_BIND");
@@ -71,7 +78,7 @@ pub async fn daemon(service: &Service, stop: &Stop) -> Exit {
     remember(sweep).await;
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
-    let rounds = Rounds { sweep, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
+    let rounds = Rounds { sweeps, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
     let exit = tokio::select! {
         exit = rounds.keep(Ticks::new(schedule, *jitter)) => exit,
         ended = server => {
@@ -114,7 +121,7 @@ async fn remember(sweep: &Sweep) {
 
 /// The loop of a daemon.
 struct Rounds<'a> {
-    sweep: &'a Sweep,
+    sweeps: &'a Sweeps,
     stop: &'a Stop,
     progress: watch::Sender<Progress>,
     /// Publishes the time of the next run.
@@ -180,7 +187,8 @@ impl Rounds<'_> {
     /// Returns an error if the targets do not apply to this database. If the database does not
     /// respond in time, returns `Ok`; each run performs this check again.
     async fn applicable(&self) -> Result<(), SweepError> {
-        let check = tokio::time::timeout(HISTORY_TIMEOUT, self.sweep.is_applicable());
+        let sweep = self.sweeps.borrow().clone();
+        let check = tokio::time::timeout(HISTORY_TIMEOUT, sweep.is_applicable());
         let checked = tokio::select! {
             checked = check => checked,
             _ = self.stop.wait() => return Ok(()),
@@ -221,15 +229,16 @@ impl Rounds<'_> {
     /// Runs once. Returns an error only if later runs would fail for the same reason.
     async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
-        let Err(error) = self.sweep.run(Trigger::Schedule, self.stop, &self.progress).await else {
+        let sweep = self.sweeps.borrow().clone();
+        let Err(error) = sweep.run(Trigger::Schedule, self.stop, &self.progress).await else {
             return Ok(());
         };
         if matches!(error, SweepError::Stopped(_)) {
             tracing::info!(event = error.event(), %error, "run not started");
             return Ok(());
         }
-        recent_runs::keep_failure(&self.sweep.instance, &error.to_string());
-        let none = self.sweep.targets.iter().map(|target| (target.name.as_str(), 0));
+        recent_runs::keep_failure(&sweep.instance, &error.to_string());
+        let none = sweep.targets.iter().map(|target| (target.name.as_str(), 0));
         metrics::run_ended(error.outcome(), began.elapsed(), none);
         if matches!(error, SweepError::NotAuthApi(_)) {
             return Err(error);

@@ -54,7 +54,8 @@ pub(super) struct Entry {
 pub(super) fn read(source: &mut Source<'_>) -> File {
     let mut file = File { presets: Vec::new(), entries: Vec::new() };
     let Some(table) = source.parse() else { return file };
-    let [preset, target] = source.keys(&table, ["preset", "target"]);
+    // `super::file_settings` reads the tables `pace` and `throttle`.
+    let [preset, target, ..] = source.keys(&table, ["preset", "target", "pace", "throttle"]);
     if let Some(found) = preset {
         file.presets = presets(source, &found);
     }

@@ -62,9 +62,15 @@ impl<'s> Source<'s> {
         table: &'v DeTable<'s>,
         known: [&'static str; N],
     ) -> [Option<KeyValue<'v, 's>>; N] {
+        self.check_keys(table, &known);
+        known.map(|key| table.get(key).map(|value| KeyValue { key, value }))
+    }
+
+    /// Records an error for each unknown key of a table, and suggests the most similar known key.
+    pub(super) fn check_keys(&mut self, table: &DeTable<'s>, known: &[&'static str]) {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let near = nearest(name, known.map(|key| (key, key)))
+            let near = nearest(name, known.iter().map(|key| (*key, *key)))
                 .map(|near| format!("; did you mean `{near}`?"))
                 .unwrap_or_default();
             self.wrong(
@@ -72,7 +78,6 @@ impl<'s> Source<'s> {
                 format!("unknown key `{name}`{near} (known: {})", known.join(", ")),
             );
         }
-        known.map(|key| table.get(key).map(|value| KeyValue { key, value }))
     }
 
     /// Returns a string.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::common::database;
+use super::file_settings::{self, Overridden};
 use super::values::{ConfigErrors, DurationRange, given};
 use super::{HOUR, LONGEST_KEEP, MINUTE, target_source, throttle};
 use crate::cli::{Common, RunOptions};
@@ -21,13 +22,34 @@ pub(super) struct Consent {
     pub(super) yes: bool,
 }
 
+/// The settings of a run, and the settings in the file that have no effect.
+pub(super) struct Loaded {
+    pub(super) sweep: Sweep,
+    pub(super) overridden: Vec<Overridden>,
+}
+
 pub(super) fn sweep(
     common: &Common,
     options: &RunOptions,
     consent: Consent,
     config_errors: &mut ConfigErrors,
 ) -> Option<Sweep> {
+    load(common, options, consent, config_errors).map(|loaded| loaded.sweep)
+}
+
+pub(super) fn load(
+    common: &Common,
+    options: &RunOptions,
+    consent: Consent,
+    config_errors: &mut ConfigErrors,
+) -> Option<Loaded> {
     let connect = database(common, config_errors);
+    let file = target_source::open(options);
+    let (completed, overridden) = match &file.text {
+        Ok(text) => file_settings::complete(options, (file.name, text), config_errors),
+        Err(_) => (options.clone(), Vec::new()),
+    };
+    let options = &completed;
     let bounds = bounds(options, config_errors);
     let pace = pace(options, bounds, config_errors);
     let throttle = throttle::limits(options, config_errors);
@@ -68,8 +90,8 @@ pub(super) fn sweep(
         }
     });
     let first_run = FirstRun { max_fraction, confirmed: consent.yes };
-    let target_source = target_source::read(options, config_errors);
-    Some(Sweep {
+    let target_source = target_source::read(options, file, config_errors);
+    let sweep = Sweep {
         connect: connect?,
         targets: target_source.targets,
         only_auth_api: target_source.built_in,
@@ -80,9 +102,11 @@ pub(super) fn sweep(
         preflight,
         first_run,
         remembered: Remembered::default(),
+        reloads: None,
         instance: instance(),
         observer: Arc::new(ProcessObserver),
-    })
+    };
+    Some(Loaded { sweep, overridden })
 }
 
 fn bounds(options: &RunOptions, config_errors: &mut ConfigErrors) -> StatementBounds {

@@ -7,7 +7,8 @@ use hardening::ops_hosts::OpsHosts;
 
 use super::MINUTE;
 use super::defaults::{OPS_BIND, SCHEDULE, TIMEZONE};
-use super::run_options::{Consent, sweep};
+use super::file_settings::Overridden;
+use super::run_options::{Consent, Loaded, load};
 use super::values::{ConfigErrors, DurationRange, given};
 use crate::cli::Daemon;
 use crate::clock;
@@ -22,6 +23,8 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct Service {
     /// The settings of each run.
     pub sweep: Sweep,
+    /// The settings in the file that have no effect.
+    pub overridden: Vec<Overridden>,
     /// When to run.
     pub schedule: Schedule,
     /// Maximum random delay before each run; shorter than the shortest interval of the schedule.
@@ -51,9 +54,11 @@ pub(super) fn service(options: &Daemon, config_errors: &mut ConfigErrors) -> Opt
     };
     let ops_hosts = ops_hosts(options, config_errors);
     let consent = Consent { force_unsafe: options.force_unsafe, yes: false };
-    let sweep = sweep(&options.common, &options.run_options, consent, config_errors);
+    let Loaded { sweep, overridden } =
+        load(&options.common, &options.run_options, consent, config_errors)?;
     Some(Service {
-        sweep: sweep?,
+        sweep,
+        overridden,
         schedule: schedule?,
         jitter,
         ops_bind,

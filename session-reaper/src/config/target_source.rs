@@ -28,12 +28,30 @@ struct Keep<'a> {
     column: &'static str,
 }
 
-/// Returns the targets, including the target that cleans up the reaper's own run history.
-pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> TargetSource {
-    let keeps = keeps(options);
+/// The configuration file.
+pub(super) struct ConfigFile<'o> {
+    pub(super) name: &'o str,
+    /// Whether an option names the file.
+    named: bool,
+    pub(super) text: std::io::Result<String>,
+}
+
+/// Reads the configuration file.
+pub(super) fn open(options: &RunOptions) -> ConfigFile<'_> {
     let named = given(options.config.as_ref());
-    let file = named.unwrap_or(CONFIG);
-    let mut target_source = match std::fs::read_to_string(file) {
+    let name = named.unwrap_or(CONFIG);
+    ConfigFile { name, named: named.is_some(), text: std::fs::read_to_string(name) }
+}
+
+/// Returns the targets, including the target that cleans up the reaper's own run history.
+pub(super) fn read(
+    options: &RunOptions,
+    file: ConfigFile<'_>,
+    config_errors: &mut ConfigErrors,
+) -> TargetSource {
+    let keeps = keeps(options);
+    let ConfigFile { name: file, named, text } = file;
+    let mut target_source = match text {
         Ok(text) => {
             for Keep { name, .. } in
                 keeps.iter().filter(|keep| given(keep.value.as_ref()).is_some())
@@ -47,7 +65,7 @@ pub(super) fn read(options: &RunOptions, config_errors: &mut ConfigErrors) -> Ta
             }
             TargetSource { targets: targets::read(file, &text, config_errors), built_in: false }
         }
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => {
             TargetSource { targets: built_in(&keeps, config_errors), built_in: true }
         }
         Err(error) => {

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 /// All errors in a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
+pub struct ConfigErrors {
+    errors: Vec<ConfigError>,
+    /// The settings that come from a file, with their location and key.
+    origins: Vec<(&'static str, String)>,
+}
 
 /// An error: the name of an option; the given value, unless the value is secret or absent; and a
 /// description of valid values.
@@ -20,38 +24,46 @@ struct ConfigError {
 impl ConfigErrors {
     /// Records that `given` is not a valid value of `name`.
     pub(super) fn add(&mut self, name: &'static str, given: &str, right: impl Into<String>) {
-        self.0.push(ConfigError {
-            name: name.into(),
-            given: Some(given.to_owned()),
-            right: right.into(),
-        });
+        let name = self.shown(name);
+        self.errors.push(ConfigError { name, given: Some(given.to_owned()), right: right.into() });
     }
 
     /// Records an error for `name`. The error does not contain the given value, because the value
     /// is secret or absent.
     pub(super) fn add_unquoted(&mut self, name: &'static str, right: impl Into<String>) {
-        self.0.push(ConfigError { name: name.into(), given: None, right: right.into() });
+        let name = self.shown(name);
+        self.errors.push(ConfigError { name, given: None, right: right.into() });
+    }
+
+    /// Records that the setting `name` comes from a file. Errors name its location instead.
+    pub(super) fn comes_from(&mut self, name: &'static str, origin: String) {
+        self.origins.push((name, origin));
+    }
+
+    fn shown(&self, name: &'static str) -> Cow<'static, str> {
+        let origin = self.origins.iter().find(|(setting, _)| *setting == name);
+        origin.map_or(Cow::Borrowed(name), |(_, origin)| Cow::Owned(origin.clone()))
     }
 
     /// Records an error at a location in a file.
     pub(super) fn add_at(&mut self, location: String, right: impl Into<String>) {
-        self.0.push(ConfigError { name: location.into(), given: None, right: right.into() });
+        self.errors.push(ConfigError { name: location.into(), given: None, right: right.into() });
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.errors.is_empty()
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.errors.len()
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.errors.len();
         write!(f, "the configuration has {count} mistake{}:", if count == 1 { "" } else { "s" })?;
-        for ConfigError { name, given, right } in &self.0 {
+        for ConfigError { name, given, right } in &self.errors {
             match given {
                 Some(given) => write!(f, "\n  {name}={given}: {right}")?,
                 None => write!(f, "\n  {name}: {right}")?,

@@ -14,9 +14,10 @@ use tokio::sync::Mutex;
 use super::Live;
 use crate::clock;
 use crate::recent_runs;
+use crate::reload::Sweeps;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use reaper::time::as_f64;
-use reaper::{BacklogSnapshot, ReportedOutcome, RunReport, Sweep, Target, partial_report};
+use reaper::{BacklogSnapshot, ReportedOutcome, RunReport, Target, partial_report};
 
 /// How long data from the database is cached. The progress of a run, which changes faster, comes
 /// from this process.
@@ -34,7 +35,7 @@ const PLOTTED: usize = 480;
 
 pub(super) struct Board {
     connect: ConnectOptions,
-    sweep: Sweep,
+    sweeps: Sweeps,
     live: Live,
     /// Locked during the queries, so that only one viewer triggers them.
     cached: Mutex<Cached>,
@@ -93,16 +94,13 @@ struct Plotted {
 }
 
 impl Board {
-    pub(super) fn new(sweep: &Sweep, live: Live) -> Self {
-        Self {
-            connect: super::questions(&sweep.connect),
-            sweep: sweep.clone(),
-            live,
-            cached: Mutex::default(),
-        }
+    pub(super) fn new(sweeps: Sweeps, live: Live) -> Self {
+        let connect = super::questions(&sweeps.borrow().connect);
+        Self { connect, sweeps, live, cached: Mutex::default() }
     }
 
     pub(super) async fn show(&self) -> StatusView {
+        let sweep = self.sweeps.borrow().clone();
         let mut cached = self.cached.lock().await;
         if cached.at.is_none_or(|at| at.elapsed() >= CACHED_FOR) {
             self.refresh(&mut cached).await;
@@ -128,16 +126,16 @@ impl Board {
         add_remembered(&mut status.runs);
         let (trigger, run) = self.under_way(now);
         if let Some(run) = &run {
-            let shown = RunStatus::live(run, &self.sweep.instance, trigger, now);
+            let shown = RunStatus::live(run, &sweep.instance, trigger, now);
             status.runs.retain(|run| run.run_id != shown.run_id);
             status.runs.insert(0, shown);
         }
         let last = recent_runs::last_run();
-        let present = self.sweep.targets.iter().filter(|target| !is_skipped(target, last.as_ref()));
+        let present = sweep.targets.iter().filter(|target| !is_skipped(target, last.as_ref()));
         status.targets = present.map(|target| snapshot(target, &status.runs)).collect();
         status.conclude();
         let live = LiveView {
-            instance: self.sweep.instance.clone(),
+            instance: sweep.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
             next_at: *self.live.next.borrow(),
             run,
@@ -153,12 +151,13 @@ impl Board {
     }
 
     async fn refresh(&self, cached: &mut Cached) {
+        let sweep = self.sweeps.borrow().clone();
         let answer = async {
             let (client, driver) =
                 self.connect.connect_with_driver().await.map_err(|error| error.to_string())?;
             let _ended = EndOnDrop(driver);
             let queries = async {
-                let own = self.sweep.own_tables(&client).await?;
+                let own = sweep.own_tables(&client).await?;
                 let seen = read(&client, &own, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
                 let ended = seen.runs.iter().find(|run| !run.is_running());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));

@@ -47,6 +47,7 @@ mod preset_tables;
 mod presets;
 mod real_packages;
 mod reference;
+mod reload;
 mod replaced_tables;
 mod retries;
 mod rows;
