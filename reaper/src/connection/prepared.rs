@@ -26,21 +26,16 @@ impl Prepared {
         text: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
-        match &self.statements {
-            None => self.client.query(text, params).await,
-            Some(statements) => {
-                let known = locked(statements).get(text).cloned();
-                let statement = match known {
-                    Some(statement) => statement,
-                    None => {
-                        let statement = self.client.prepare(text).await?;
-                        locked(statements).insert(text.to_owned(), statement.clone());
-                        statement
-                    }
-                };
-                self.client.query(&statement, params).await
-            }
+        let Some(statements) = &self.statements else {
+            return self.client.query(text, params).await;
+        };
+        let known = locked(statements).get(text).cloned();
+        if let Some(statement) = known {
+            return self.client.query(&statement, params).await;
         }
+        let statement = self.client.prepare(text).await?;
+        locked(statements).insert(text.to_owned(), statement.clone());
+        self.client.query(&statement, params).await
     }
 
     /// Returns the first row of a query.

@@ -145,7 +145,7 @@ impl Paces {
                 })
                 .collect()
         };
-        stored.sort_by(|one, other| other.size.at.cmp(&one.size.at));
+        stored.sort_by_key(|stored| std::cmp::Reverse(stored.size.at));
         stored.truncate(STORED);
         let value = json!(stored);
         let put = state::put(&auxiliary.client, &auxiliary.own, STATE, &value);
