@@ -58,6 +58,20 @@ impl ConnectOptions {
         Ok(Self { config, tls: tls(verify)?, settings: String::new() })
     }
 
+    /// Describes the database without the password: its name, host and port.
+    #[must_use]
+    pub fn database(&self) -> String {
+        use tokio_postgres::config::Host;
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts = hosts.collect::<Vec<String>>().join(",");
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let name = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        format!("{name} on {hosts}:{port}")
+    }
+
     /// Adds a setting for each new connection, for example `("statement_timeout", "5s")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {

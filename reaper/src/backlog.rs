@@ -80,6 +80,16 @@ pub(crate) enum RowCount {
     Uncounted,
 }
 
+impl std::fmt::Display for RowCount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rows(rows) => write!(f, "{rows}"),
+            Self::More => f.write_str("more than were counted"),
+            Self::Uncounted => f.write_str("not counted"),
+        }
+    }
+}
+
 /// The cap of a count before a run: large enough to choose the scan order of a pass and to show the
 /// progress of the run.
 pub(crate) const START_CAP: i64 = 100_000;

@@ -72,6 +72,7 @@ pub(crate) struct LockConnection {
     /// The duration of a round trip to the server.
     round_trip: Duration,
     lock_timeout: Duration,
+    statement_timeout: Duration,
     /// The current value of `lock_timeout`.
     waits: Duration,
     prepared: HashMap<String, Statement>,
@@ -161,6 +162,7 @@ impl Connections {
             pid,
             round_trip,
             lock_timeout,
+            statement_timeout: bounds.statement,
             waits: lock_timeout,
             prepared,
         };
@@ -187,6 +189,11 @@ impl LockConnection {
     /// only this process may delete rows.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Returns the configured `statement_timeout`.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
     }
 
     /// Returns the part of `elapsed` that the server spent on `statements` statements, which were

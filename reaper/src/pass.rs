@@ -365,7 +365,9 @@ impl Pass<'_, '_> {
                     self.worker.rest = self.pace.rest(began.elapsed());
                     continue;
                 }
-                Err(error) => error,
+                Err(error) => {
+                    error.after(began.elapsed(), self.worker.connection.statement_timeout())
+                }
             };
             // A canceled statement is a consequence.
             self.worker.is_over()?;
@@ -455,14 +457,14 @@ fn again(
     backoff: &mut impl Iterator<Item = Duration>,
 ) -> Result<Again, StopReason> {
     match error {
-        DbError::Timeout(Bound::Statement) if smallest => Err(StopReason::Failed(
+        DbError::Timeout(Bound::Statement | Bound::StatementOrCancel) if smallest => Err(StopReason::Failed(
             "deleting one row takes longer than STATEMENT_TIMEOUT: check for a slow trigger on DELETE, a foreign key that \
              references this table and has no index on its column, or dead rows that VACUUM could not remove yet"
                 .to_owned(),
         )),
         // The number of retries is not limited, because each retry halves the chunk until it is
         // short enough.
-        DbError::Timeout(bound @ Bound::Statement) => {
+        DbError::Timeout(bound @ (Bound::Statement | Bound::StatementOrCancel)) => {
             Ok(Again { why: format!("{bound} reached"), time: Duration::ZERO, smaller: true })
         }
         DbError::Timeout(bound @ Bound::Lock) => match backoff.next() {

@@ -12,9 +12,9 @@ use crate::connection::Connections;
 use crate::connection::auxiliary::{AuxiliaryConnection, TextRow};
 use crate::error::SweepError;
 use crate::interrupt::Interrupt;
-use crate::preflight::Finding;
 use crate::preflight::first_run_guard::{self, Guard};
 use crate::preflight::table_share::TableShare;
+use crate::preflight::{self, Finding};
 use crate::report::run_report::RunReport;
 use crate::run::Sweep;
 use crate::run::target_run::TargetRun;
@@ -40,6 +40,8 @@ const SHOWN: i64 = 1_000;
 pub struct Plan {
     /// The time of the plan by the database's clock. Due rows are determined relative to it.
     pub planned_at: DateTime<Utc>,
+    /// The findings on the server that prevent a run from deleting anything.
+    pub refused: Vec<Finding>,
     /// The targets, in the order in which a run would process them.
     pub targets: Vec<PlannedTarget>,
 }
@@ -110,6 +112,8 @@ impl Sweep {
             self.open(&Interrupt::never()).await?;
         let proof = self.prove(&lock_connection).await?;
         let lost = |error: Error| SweepError::lost(&error);
+        let server = preflight::server::examine(&auxiliary).await.map_err(lost)?;
+        let refused: Vec<Finding> = server.into_iter().filter(Finding::is_unsafe).collect();
         let reports =
             runs::last_reports(&auxiliary.client, &auxiliary.own).await.unwrap_or_default();
         let reports: Vec<RunReport> = reports.iter().filter_map(RunReport::read).collect();
@@ -121,7 +125,7 @@ impl Sweep {
         {
             targets.push(self.planned(&auxiliary, &target_run, &reports, sql).await.map_err(lost)?);
         }
-        Ok(Plan { planned_at: started_at, targets })
+        Ok(Plan { planned_at: started_at, refused, targets })
     }
 
     async fn planned(

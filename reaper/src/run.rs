@@ -337,12 +337,8 @@ impl Sweep {
             // name if a table does not exist, and parse the condition.
             let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
             let statements = 3 + 2 * target.children.len() + reading;
-            let prepared = TargetRun::prepare(
-                lookup,
-                (target, &*self.observer),
-                started_at,
-                &self.remembered.watermarks,
-            );
+            let prepared =
+                TargetRun::prepare(lookup, (target, &*self.observer), started_at, &self.remembered);
             // Each of the two connections has its own deadline.
             let prepared = lock_connection.deadline.with(statements, prepared);
             target_runs.extend(auxiliary.deadline.with(statements, prepared).await?);

@@ -320,6 +320,10 @@ pub struct Run {
     /// except 0 as a failure: 1 or 0 [default: 0]
     #[arg(long, env = "UNFINISHED_IS_OK", value_name = "0|1")]
     pub unfinished_is_ok: Option<String>,
+    /// What started the run, for the history: manual or schedule [default: schedule in a systemd
+    /// service, otherwise manual]
+    #[arg(long, env = "TRIGGER", value_name = "TRIGGER")]
+    pub trigger: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would replace the command's own help")]
     pub common: Common,

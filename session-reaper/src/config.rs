@@ -16,6 +16,7 @@ mod targets;
 mod throttle;
 mod values;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use values::{DurationRange, given};
 use crate::cli::{Check, Common, Daemon, Discover, Init, Pause, Plan, Resume, Run, Status};
 use crate::export::Exports;
 use crate::telemetry::{LogConfig, SpanReceiver};
-use reaper::Sweep;
+use reaper::{Sweep, Trigger};
 pub use target_source::RETENTIONS;
 
 /// The preset that is used without a configuration file.
@@ -122,6 +123,8 @@ pub struct RunConfig {
     pub spans: Option<SpanReceiver>,
     /// Whether [`reaper::Exit::Unfinished`] counts as success.
     pub unfinished_is_ok: bool,
+    /// What started the run.
+    pub trigger: Trigger,
     /// Logging.
     pub log: LogConfig,
 }
@@ -278,18 +281,37 @@ impl RunConfig {
             false,
             &[("0", false), ("1", true)],
         );
+        let trigger = config_errors.choice(
+            "TRIGGER",
+            given.trigger.as_ref(),
+            if is_service() { Trigger::Schedule } else { Trigger::Manual },
+            &[("manual", Trigger::Manual), ("schedule", Trigger::Schedule)],
+        );
         match load(
             &given.common,
             &given.run_options,
             Consent { force_unsafe: given.force_unsafe, yes: given.yes },
             &mut config_errors,
         ) {
-            Some(Loaded { sweep, overridden }) if config_errors.is_empty() => {
-                Ok(Self { sweep, overridden, output, exports, spans, unfinished_is_ok, log })
-            }
+            Some(Loaded { sweep, overridden }) if config_errors.is_empty() => Ok(Self {
+                sweep,
+                overridden,
+                output,
+                exports,
+                spans,
+                unfinished_is_ok,
+                trigger,
+                log,
+            }),
             _ => Err(config_errors),
         }
     }
+}
+
+/// Returns `true` if systemd runs this process as a service. Programs that a user starts in a
+/// terminal may inherit the variable, too.
+fn is_service() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() && !std::io::stdout().is_terminal()
 }
 
 impl PlanConfig {

@@ -124,9 +124,15 @@ async fn command(cli: Cli) -> Exit {
                     Err(error) => return refuse(&error, Exit::Failed),
                 };
                 let sweep = sweeps.borrow().clone();
-                let exit =
-                    commands::run::run(&sweep, config.output, &config.exports, spans, bar, &stop)
-                        .await;
+                let exit = commands::run::run(
+                    (&sweep, config.trigger),
+                    config.output,
+                    &config.exports,
+                    spans,
+                    bar,
+                    &stop,
+                )
+                .await;
                 let is_ok = exit == Exit::Unfinished && config.unfinished_is_ok;
                 if is_ok { Exit::Done } else { exit }
             }

@@ -1,5 +1,7 @@
 //! Classifies database errors by how a run handles them.
 
+use std::time::Duration;
+
 use pg::error_text::chain;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError as ServerError, SqlState};
@@ -67,14 +69,32 @@ impl std::fmt::Display for DbError {
 pub(crate) enum Bound {
     Lock,
     Statement,
+    /// The server interrupted the statement: `statement_timeout` was reached, or another session
+    /// canceled the statement. The error does not show which.
+    StatementOrCancel,
 }
 
 impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Lock => "LOCK_TIMEOUT",
-            Self::Statement => "STATEMENT_TIMEOUT",
+            Self::Statement | Self::StatementOrCancel => "STATEMENT_TIMEOUT",
         })
+    }
+}
+
+impl DbError {
+    /// Distinguishes a timeout from a cancellation by another session: a statement that was
+    /// interrupted before `timeout` did not reach it. `elapsed` is at least the duration of the
+    /// statement.
+    pub(crate) fn after(self, elapsed: Duration, timeout: Duration) -> Self {
+        match self {
+            Self::Timeout(Bound::StatementOrCancel) if elapsed < timeout => Self::Conflict(
+                "another session canceled the statement (pg_cancel_backend)".to_owned(),
+            ),
+            Self::Timeout(Bound::StatementOrCancel) => Self::Timeout(Bound::Statement),
+            other => other,
+        }
     }
 }
 
@@ -100,7 +120,16 @@ impl DbError {
             SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => {
                 Self::Conflict(text)
             }
-            SqlState::QUERY_CANCELED => Self::Timeout(Bound::Statement),
+            SqlState::QUERY_CANCELED => {
+                // A function may also raise this error. The name of the server's function does not
+                // depend on the language of the messages.
+                let routine = error.as_db_error().and_then(ServerError::routine);
+                Self::Timeout(if routine == Some("ProcessInterrupts") {
+                    Bound::StatementOrCancel
+                } else {
+                    Bound::Statement
+                })
+            }
             SqlState::INVALID_TEXT_REPRESENTATION if message.contains(NOT_OURS) => Self::Pooler,
             SqlState::INVALID_TEXT_REPRESENTATION if let Some(changed) = Changed::of(message) => {
                 Self::Changed(changed)

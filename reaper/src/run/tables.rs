@@ -10,6 +10,7 @@ use crate::pass::scan_order::{self, TableStatistics};
 use crate::pass::watermarks::{self, Watermarks};
 use crate::pass::{Pass, PassPlan, Tally};
 use crate::run::lock;
+use crate::run::remembered::Remembered;
 use crate::run::worker::Worker;
 use crate::sql::identity::Identity;
 use crate::sql::query::Values;
@@ -172,7 +173,7 @@ async fn begin<'p, 'w>(
         target_table = target.name,
         reason,
         table = leaf.table.quoted(),
-        ?due,
+        %due,
         order = name,
         why,
         "pass started"
@@ -215,9 +216,12 @@ pub(crate) fn passes(
     target: &Target,
     located: Located,
     started_at: DateTime<Utc>,
-    watermarks: &Watermarks,
+    remembered: &Remembered,
 ) -> Result<Table, String> {
-    if located.leaves.iter().any(|leaf| leaf.key.is_empty()) {
+    let watermarks = &remembered.watermarks;
+    if located.leaves.iter().any(|leaf| leaf.key.is_empty())
+        && remembered.logs_keyless(&target.name)
+    {
         tracing::warn!(
             event = "no_unique_key",
             target_table = target.name,

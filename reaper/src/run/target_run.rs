@@ -12,7 +12,6 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::observe::Observer;
 use crate::pass::Tally;
 use crate::pass::pace::PaceLimits;
-use crate::pass::watermarks::Watermarks;
 use crate::preflight::first_run_guard::{self, FirstRun, Guard};
 use crate::preflight::table_share::TableShare;
 use crate::preflight::{self, Code, Finding, Rules, Subject};
@@ -20,6 +19,7 @@ use crate::report::Worked;
 use crate::report::progress::TargetProgress;
 use crate::report::run_report::TargetReport;
 use crate::report::spans;
+use crate::run::remembered::Remembered;
 use crate::run::tables::{LeafLocks, Table, is_gone, lock_leaf, of_leaf, passes, unlock_leaf};
 use crate::run::worker::Worker;
 use crate::sql::PassSql;
@@ -65,11 +65,11 @@ impl<'a> TargetRun<'a> {
         lookup: Lookup<'_>,
         (target, observer): (&'a Target, &'a dyn Observer),
         started_at: DateTime<Utc>,
-        watermarks: &Watermarks,
+        remembered: &Remembered,
     ) -> Result<Option<Self>, Error> {
         let table = match (catalog::locate(lookup, target).await?, &target.absent) {
             (TableLookup::Table(located), _) => {
-                match passes(target, *located, started_at, watermarks) {
+                match passes(target, *located, started_at, remembered) {
                     Ok(table) => Ok(table),
                     Err(why) => Err(Finding::plain(
                         Code::Unfit,

@@ -39,6 +39,16 @@ const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
     let Service { schedule, jitter, ops_bind: bind, ops_hosts, supervisor, .. } = service;
     let sweep: &Sweep = &sweeps.borrow().clone();
+    let (cron, timezone) = schedule.written();
+    tracing::info!(
+        event = "daemon_started",
+        version = env!("CARGO_PKG_VERSION"),
+        database = sweep.connect.database(),
+        schedule = cron,
+        timezone,
+        targets = sweep.targets.len(),
+        "daemon started"
+    );
     let metrics = match metrics::install(&sweep.targets) {
         Ok(metrics) => metrics,
         Err(error) => {

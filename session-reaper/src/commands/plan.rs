@@ -29,7 +29,9 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
                     print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default()));
                 }
             }
-            if plan.targets.iter().any(|target| !target.refused.is_empty()) {
+            if !plan.refused.is_empty()
+                || plan.targets.iter().any(|target| !target.refused.is_empty())
+            {
                 Exit::Unsafe
             } else {
                 Exit::Done
@@ -50,6 +52,12 @@ fn text(plan: &Plan) -> String {
         text.push_str("\n+ counting stopped at the cap and there are more rows; CHUNKS and TIME cover the counted rows\n");
     }
     // Writing to a `String` cannot fail.
+    for finding in &plan.refused {
+        let _ = writeln!(text, "\nnothing would be deleted: {}", finding.what);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "  → {remedy}");
+        }
+    }
     for target in &plan.targets {
         for finding in &target.refused {
             let _ = writeln!(text, "\n{} would be skipped: {}", target.target, finding.what);

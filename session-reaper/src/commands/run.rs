@@ -19,7 +19,7 @@ use reaper::{Progress, Sweep};
 
 /// Runs once and prints the result.
 pub async fn run(
-    sweep: &Sweep,
+    (sweep, trigger): (&Sweep, Trigger),
     output: Output,
     exports: &Exports,
     spans: Spans,
@@ -30,7 +30,7 @@ pub async fn run(
     let began = Instant::now();
     let (sender, progress) = watch::channel(Progress::default());
     let shown = tokio::spawn(progress_bar::follow(bar, progress));
-    let finished = sweep.run(Trigger::Manual, stop, &sender).await;
+    let finished = sweep.run(trigger, stop, &sender).await;
     drop(sender);
     // Clear the progress bar before printing anything else.
     let _ = shown.await;

@@ -7,7 +7,10 @@
 )]
 
 use serde_json::Value;
-use testkit::{Database, PgBouncer, PoolMode, Program, Server, binary, expired_sessions, reap};
+use testkit::{
+    Database, PgBouncer, PoolMode, Program, Server, binary, expired_sessions, reap, reaped,
+    start_reaper,
+};
 use tokio_postgres::{Client, NoTls};
 
 async fn left(database: &Database) -> i64 {
@@ -127,6 +130,12 @@ async fn streaming_replica_is_refused_with_the_remedy() {
         "{why}"
     );
     assert_eq!(left(&database).await, 250);
+
+    let plan =
+        reaped(start_reaper(&database, &["plan", "--output", "json"], &[("DATABASE_URL", &url)]))
+            .await;
+    assert_eq!(plan.code, Some(65), "{}{}", plan.report, plan.stderr);
+    assert_eq!(plan.report["refused"][0]["code"], "replica", "{}", plan.report);
 
     let found = refused_by_check(&url, "replica").await;
     assert!(

@@ -336,3 +336,17 @@ async fn pooler_detected_later_is_refused_by_the_chunk() {
     // Two checks of each of the two connections, and one check for each of the three locks.
     refuses_a_pooler_detected_after(4 + 3).await;
 }
+
+#[tokio::test]
+async fn scheduler_that_starts_a_run_is_recorded() {
+    let database = Database::create().await;
+    for (env, trigger) in [
+        (("TRIGGER", "schedule"), "schedule"),
+        (("INVOCATION_ID", "0123456789abcdef"), "schedule"),
+        (("TRIGGER", "manual"), "manual"),
+    ] {
+        assert_eq!(reap(&database, &[env]).await.code, Some(0));
+        let last = "SELECT trigger FROM reaper_runs ORDER BY started_at DESC LIMIT 1";
+        assert_eq!(database.one::<String>(last).await, trigger, "{env:?}");
+    }
+}

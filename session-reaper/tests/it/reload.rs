@@ -95,6 +95,8 @@ async fn pace_applies_from_the_next_chunk_of_an_active_run() {
 async fn targets_apply_from_the_next_run_of_a_daemon() {
     let bench = Bench::create(T).await;
     let mut program = bench.start(&["daemon"], &[("SCHEDULE", "* * * * * *")]);
+    let started = program.log_event("daemon_started").await;
+    assert_eq!(started["targets"], 2, "the table and the history: {started}");
     bench.wait_until_empty("t").await;
     assert_eq!(bench.database.one::<i64>("SELECT count(*) FROM u").await, 1_000);
 

@@ -295,3 +295,26 @@ async fn retried_chunks_are_counted() {
     eventually("a chunk is done", async || counted("done").await >= 1).await;
     assert_eq!(left(&database).await, 0);
 }
+
+#[tokio::test]
+async fn chunk_that_another_session_cancels_is_retried_unchanged() {
+    let database = Database::create().await;
+    expired_sessions(&database, 300).await;
+    let parking = Parking::at(&database, ParkAt::Deleted { rows_left: 200 }).await;
+    let mut program = start_reaper(&database, &["run", "--yes", "--output", "json"], &[]);
+    parking.wait_for_arrival().await;
+    let canceled: bool = database
+        .one(
+            "SELECT bool_and(pg_cancel_backend(pid)) FROM pg_locks
+             WHERE locktype = 'advisory' AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .await;
+    assert!(canceled);
+    let retried = program.log_event("chunk_retried").await;
+    assert_eq!(retried["next_rows"], 100, "a timeout would halve the chunk: {retried}");
+    parking.open().await;
+    let run = reaped(program).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.target("sessions")["deleted"]["expired"], 300);
+}
