@@ -152,7 +152,7 @@ async fn history_table_of_another_owner_is_not_used() {
         (&["run", "--output", "json"], 65),
         (&["pause"], 65),
         (&["resume"], 65),
-        (&["plan"], 0),
+        (&["plan"], 65),
         (&["status"], 0),
         (&["migrate"], 1),
     ] {

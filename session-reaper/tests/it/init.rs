@@ -57,7 +57,7 @@ async fn generated_file_is_valid_with_and_without_examples() {
 async fn generated_file_explains_every_known_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("wrong.toml");
-    fs::write(&file, "q = 1\n[[target]]\nq = 1\ntable = 't'\ndue = [{ q = 1 }]\n").unwrap();
+    fs::write(&file, "q = 1\n[[target]]\nq = 1\ntable = 't'\ndue = [{ q = 1 }]\n[pace]\nq = 1\n[throttle]\nq = 1\n").unwrap();
     let errors = config_errors(&file).await.unwrap();
     let known: Vec<&str> = errors
         .lines()
@@ -65,10 +65,13 @@ async fn generated_file_explains_every_known_key() {
         .filter_map(|line| line.split_once("(known: ")?.1.strip_suffix(')'))
         .flat_map(|keys| keys.split(", "))
         .collect();
-    assert!(["preset", "table", "keep"].iter().all(|key| known.contains(key)), "{errors}");
+    assert!(
+        ["preset", "table", "keep", "duty_cycle", "query"].iter().all(|key| known.contains(key)),
+        "{errors}"
+    );
     let (_, program) = init(&["-"]).await;
     for key in known {
-        let written = [format!("{key} = "), format!("[[{key}]]")];
+        let written = [format!("{key} = "), format!("[{key}]")];
         assert!(written.iter().any(|written| program.stdout().contains(written)), "{key}");
     }
 }
