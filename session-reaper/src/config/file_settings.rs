@@ -1,7 +1,7 @@
 //! The tables `[pace]` and `[throttle]` of a `reaper.toml`. Their keys have the meaning of the
 //! environment variables, which take precedence.
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::location::{KeyValue, Source};
 use super::values::{ConfigErrors, given};
@@ -55,45 +55,27 @@ pub(super) fn complete(
             source.wrong(value.span().start, format!("{key}: expected a table [{key}]"));
             continue;
         };
-        for (name, text, location) in read(&mut source, keys, settings) {
-            let Some((_, variable, option)) =
-                settings.iter().find(|(setting, ..)| *setting == name)
-            else {
+        let known: Vec<&'static str> = settings.iter().map(|(key, ..)| *key).collect();
+        source.check_keys(keys, &known);
+        for (key, variable, option) in settings {
+            let Some(value) = keys.get(*key) else { continue };
+            let Some(text) = text_of(value.get_ref()) else {
+                source.wrong_value(
+                    &KeyValue { key, value },
+                    "expected a string, a number, true, false, or an array of strings",
+                );
                 continue;
             };
-            let option = option(&mut completed);
+            let (location, option) = (source.location(value.span().start), option(&mut completed));
             if given(option.as_ref()).is_some() {
                 overridden.push(Overridden { name: variable, location });
             } else {
-                source.config_errors.comes_from(variable, format!("{location}: {name}"));
+                source.config_errors.comes_from(variable, format!("{location}: {key}"));
                 *option = Some(text);
             }
         }
     }
     (completed, overridden)
-}
-
-/// Returns the keys of a table, with their values as text and their locations.
-fn read<'s>(
-    source: &mut Source<'s>,
-    keys: &DeTable<'s>,
-    settings: &[Setting],
-) -> Vec<(&'static str, String, String)> {
-    let known: Vec<&'static str> = settings.iter().map(|(key, ..)| *key).collect();
-    source.check_keys(keys, &known);
-    let mut found = Vec::new();
-    for key in known {
-        let Some(value) = keys.get(key) else { continue };
-        let location = source.location(value.span().start);
-        match text_of(value.get_ref()) {
-            Some(text) => found.push((key, text, location)),
-            None => source.wrong_value(
-                &KeyValue { key, value },
-                "expected a string, a number, true, false, or an array of strings",
-            ),
-        }
-    }
-    found
 }
 
 /// Returns a value in the format of environment variables.

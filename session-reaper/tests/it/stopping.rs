@@ -35,6 +35,16 @@ fn start(database: &Database, end: End, env: &[(&str, &str)]) -> Program {
     start_reaper(database, &JSON, &env)
 }
 
+/// Starts a run over 500 due sessions that stops at the end of its second chunk of 100 rows.
+async fn parked(end: End) -> (Database, Parking, Program) {
+    let database = Database::create().await;
+    expired_sessions(&database, 500).await;
+    let parking = Parking::at(&database, ParkAt::Deleted { rows_left: 300 }).await;
+    let program = start(&database, end, &[]);
+    parking.wait_for_arrival().await;
+    (database, parking, program)
+}
+
 async fn ended(program: Program, end: End) -> Reaped {
     if end == End::Signal {
         program.signal("TERM");
@@ -77,11 +87,7 @@ fn assert_ended(run: &Reaped, end: (End, i32, &str)) {
 #[tokio::test]
 async fn blocked_chunk_is_canceled_and_rolled_back() {
     for end in ENDS {
-        let database = Database::create().await;
-        expired_sessions(&database, 500).await;
-        let parking = Parking::at(&database, ParkAt::Deleted { rows_left: 300 }).await;
-        let program = start(&database, end.0, &[]);
-        parking.wait_for_arrival().await;
+        let (database, _parking, program) = parked(end.0).await;
         let run = ended(program, end.0).await;
         assert_ended(&run, end);
         assert_eq!(run.target("sessions")["deleted"]["expired"], 100, "{}", run.report);
@@ -120,11 +126,7 @@ async fn locked_history_does_not_delay_the_end() {
 #[tokio::test]
 async fn end_of_a_run_is_not_delayed_by_the_history() {
     for end in ENDS {
-        let database = Database::create().await;
-        expired_sessions(&database, 500).await;
-        let parking = Parking::at(&database, ParkAt::Deleted { rows_left: 300 }).await;
-        let program = start(&database, end.0, &[]);
-        parking.wait_for_arrival().await;
+        let (database, _parking, program) = parked(end.0).await;
         let _locked = LockedTables::lock(&database, "reaper_runs").await;
         let run = ended(program, end.0).await;
         assert_ended(&run, end);
