@@ -216,8 +216,7 @@ impl Sweep {
             (&interrupt, progress),
             &self.remembered,
         );
-        worker.pace = self.pace;
-        worker.reloads.clone_from(&self.reloads);
+        worker.begin_with(self.pace, self.reloads.clone());
         let through = if pooled {
             Err(StopReason::Pooler)
         } else {

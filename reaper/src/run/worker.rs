@@ -120,13 +120,29 @@ impl Worker<'_> {
         self.wait(Check::Around).await
     }
 
+    /// Sets the limits at the start of the run: the latest ones, which may be newer than those that
+    /// the run was configured with.
+    pub(crate) fn begin_with(
+        &mut self,
+        pace: PaceLimits,
+        reloads: Option<watch::Receiver<Limits>>,
+    ) {
+        (self.pace, self.reloads) = (pace, reloads);
+        self.read_limits();
+    }
+
+    fn read_limits(&mut self) {
+        let Some(reloads) = &mut self.reloads else { return };
+        let Limits { pace, throttle } = reloads.borrow_and_update().clone();
+        self.pace = pace;
+        self.throttle.set_limits(throttle);
+    }
+
     /// Applies limits that have changed since the last chunk.
     fn adopt_limits(&mut self) {
-        let Some(reloads) = &mut self.reloads else { return };
-        if reloads.has_changed().unwrap_or(false) {
-            let Limits { pace, throttle } = reloads.borrow_and_update().clone();
-            self.pace = pace;
-            self.throttle.set_limits(throttle);
+        let changed = self.reloads.as_ref().is_some_and(|it| it.has_changed().unwrap_or(false));
+        if changed {
+            self.read_limits();
             tracing::info!(event = "limits_changed", "new pace and throttles in effect");
         }
     }
