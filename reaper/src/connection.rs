@@ -3,6 +3,7 @@
 //! connection reads the catalog, counts rows and writes the history.
 
 pub(crate) mod auxiliary;
+pub(crate) mod chunk_transaction;
 pub(crate) mod db_error;
 pub(crate) mod deadline;
 pub(crate) mod prepared;
@@ -26,7 +27,7 @@ use crate::interrupt::{Interrupt, Purpose};
 use crate::observe::Observer;
 use crate::pass::writers::Writers;
 use crate::sql::query::Query;
-use crate::sql::{Around, Locked};
+use crate::time::MICROSECONDS;
 
 /// The settings of the lock connection.
 ///
@@ -76,39 +77,10 @@ pub(crate) struct LockConnection {
     /// The current value of `lock_timeout`.
     waits: Duration,
     prepared: HashMap<String, Statement>,
-}
-
-/// The statements of a chunk.
-pub(crate) struct Transaction<'q> {
-    /// The statement that begins the transaction: `begin` or `begin_exclusive` of `around`.
-    pub(crate) begin: &'q str,
-    pub(crate) around: &'q Around,
-    pub(crate) lock: Option<Query<'q>>,
-    pub(crate) delete: Query<'q>,
-    pub(crate) returns: Returns,
-}
-
-/// What the delete statement returns.
-#[derive(Clone, Copy)]
-pub(crate) enum Returns {
-    /// The number of deleted rows.
-    Rows,
-    /// A row of counts.
-    Row,
-}
-
-/// The result of the delete statement.
-pub(crate) enum Worked {
-    Rows(u64),
-    Row(Row),
-}
-
-/// A transaction that was committed.
-pub(crate) struct Done {
-    pub(crate) worked: Worked,
-    pub(crate) locked: Option<Locked>,
-    /// Whether other transactions were writing. `None` if this could not be read after the commit.
-    pub(crate) writers: Option<Writers>,
+    /// The names of the statements that are executed with `EXECUTE`, by their text.
+    named: HashMap<String, String>,
+    /// The number of names that were used.
+    names: u64,
 }
 
 /// If at least this many statements are prepared, all of them are discarded before the next table
@@ -165,6 +137,8 @@ impl Connections {
             statement_timeout: bounds.statement,
             waits: lock_timeout,
             prepared,
+            named: HashMap::new(),
+            names: 0,
         };
         Ok(Self { lock_connection, auxiliary, started_at, server, pooled })
     }
@@ -196,10 +170,9 @@ impl LockConnection {
         self.statement_timeout
     }
 
-    /// Returns the part of `elapsed` that the server spent on `statements` statements, which were
-    /// sent one after the other.
-    pub(crate) fn at_the_server(&self, elapsed: Duration, statements: u32) -> Duration {
-        elapsed.saturating_sub(self.round_trip * statements).max(elapsed / 20)
+    /// Returns the part of `elapsed` that the server spent on one statement.
+    pub(crate) fn at_the_server(&self, elapsed: Duration) -> Duration {
+        elapsed.saturating_sub(self.round_trip).max(elapsed / 20)
     }
 
     /// Sets how long statements wait for a lock: for `wait`, but not longer than the configured
@@ -221,79 +194,10 @@ impl LockConnection {
     }
 
     /// Reads whether other transactions are writing.
-    pub(crate) async fn read_writers(&mut self) -> Result<Writers, Error> {
-        let (number, snapshot) =
-            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
-        let both = async {
-            tokio::join!(self.client.query_one(&number, &[]), self.client.query_one(&snapshot, &[]))
-        };
-        let (number, snapshot) = self.deadline.with(2, both).await;
-        Ok(Writers::of(&number?, &snapshot?))
-    }
-
-    /// Executes a chunk as one transaction, and reads the list of other active writers immediately
-    /// afterwards. All statements are sent at once and take one round trip. If any statement of the
-    /// transaction fails, the whole transaction is rolled back.
-    pub(crate) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {
-        let Transaction { begin, around, lock, delete, returns } = chunk;
-        let verify = self.prepare(&around.verify).await?;
-        let lock = match lock {
-            Some(lock) => Some((self.prepare(&lock.text).await?, &lock.params)),
-            None => None,
-        };
-        let (work, params) = (self.prepare(&delete.text).await?, &delete.params);
-        let after = match &around.verify_after {
-            Some(after) => Some(self.prepare(after).await?),
-            None => None,
-        };
-        let (number, snapshot) =
-            (self.prepare(Writers::NUMBER).await?, self.prepare(Writers::SNAPSHOT).await?);
-        let client = &self.client;
-        // Each statement is sent when its future is first polled. The futures are first polled in
-        // this order.
-        let all = async {
-            tokio::join!(
-                biased;
-                client.batch_execute(begin),
-                client.query_one(&verify, &[]),
-                async {
-                    match &lock {
-                        Some((lock, params)) => client.query_one(lock, params).await.map(Some),
-                        None => Ok(None),
-                    }
-                },
-                async {
-                    match returns {
-                        Returns::Rows => client.execute(&work, params).await.map(Worked::Rows),
-                        Returns::Row => client.query_one(&work, params).await.map(Worked::Row),
-                    }
-                },
-                async {
-                    match &after {
-                        Some(after) => client.query_one(after, &[]).await.map(Some),
-                        None => Ok(None),
-                    }
-                },
-                client.batch_execute("COMMIT"),
-                client.query_one(&number, &[]),
-                client.query_one(&snapshot, &[]),
-            )
-        };
-        let (begun, verified, locked, worked, still, committed, number, snapshot) =
-            // Boxed because the statements of a chunk make this future large.
-            Box::pin(self.deadline.with(8, all)).await;
-        // The first statement that failed is the cause of the later failures.
-        begun?;
-        verified?;
-        let locked = locked?.as_ref().map(Locked::of).transpose();
-        let worked = worked?;
-        still?;
-        committed?;
-        let writers = number
-            .ok()
-            .zip(snapshot.ok())
-            .map(|(number, snapshot)| Writers::of(&number, &snapshot));
-        Ok(Done { worked, locked: locked?, writers })
+    pub(crate) async fn read_writers(&mut self) -> Result<Option<Writers>, Error> {
+        let sql = Writers::sql();
+        let read = self.client.simple_query(&sql);
+        Ok(Writers::of(&self.deadline.with(2, read).await?))
     }
 
     /// Returns the row of a statement that always returns exactly one row.
@@ -316,10 +220,30 @@ impl LockConnection {
 
     /// Discards the prepared statements of finished tables if there are many. The server process
     /// keeps a prepared statement until the statement is discarded.
-    pub(crate) fn forget_statements(&mut self) {
-        if self.prepared.len() >= PREPARED {
-            self.prepared.clear();
+    pub(crate) async fn forget_statements(&mut self) -> Result<(), Error> {
+        if self.prepared.len() + self.named.len() < PREPARED {
+            return Ok(());
         }
+        self.prepared.clear();
+        let discard = std::mem::take(&mut self.named)
+            .into_values()
+            .map(|name| format!("DEALLOCATE {name}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        self.deadline.with(1, self.client.batch_execute(&discard)).await
+    }
+
+    /// Prepares a statement without parameters. Returns its name, for `EXECUTE`.
+    async fn prepare_named(&mut self, text: &str) -> Result<String, Error> {
+        if let Some(name) = self.named.get(text) {
+            return Ok(name.clone());
+        }
+        self.names += 1;
+        let name = format!("session_reaper_{}", self.names);
+        let prepare = format!("PREPARE {name} AS {text}");
+        self.deadline.with(1, self.client.batch_execute(&prepare)).await?;
+        self.named.insert(text.to_owned(), name.clone());
+        Ok(name)
     }
 
     async fn prepare(&mut self, text: &str) -> Result<Statement, Error> {
@@ -338,11 +262,12 @@ impl LockConnection {
 /// because a pooler may route a statement that was prepared in the extended protocol to another
 /// server process.
 async fn identify(client: &Client) -> Result<(i32, DateTime<Utc>, String), ConnectError> {
-    const SQL: &str = "SELECT pg_catalog.pg_backend_pid(),
-        (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint,
-        EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())";
+    let sql = format!(
+        "SELECT pg_catalog.pg_backend_pid(), {MICROSECONDS}, \
+         EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())"
+    );
     let answer =
-        client.simple_query(SQL).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
+        client.simple_query(&sql).await.map_err(|error| ConnectError::Connect(chain(&error)))?;
     let read = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
             let time = DateTime::from_timestamp_micros(row.get(1)?.parse().ok()?)?;

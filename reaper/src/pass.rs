@@ -252,7 +252,7 @@ impl Pass<'_, '_> {
     }
 
     async fn work_through(&mut self) -> Result<(), StopReason> {
-        self.locks.writers = Some(self.worker.connection.read_writers().await?);
+        self.locks.writers = self.worker.connection.read_writers().await?;
         let mut skipped = self.walk(self.whole(), Attempt::Initial).await?;
         if skipped.is_none() {
             self.shift().await?;

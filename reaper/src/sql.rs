@@ -185,7 +185,7 @@ impl PassSql {
     fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
         let mut fresh = String::from("true");
         for earlier in &self.earlier {
-            let _ = write!(fresh, " AND ({}) IS NOT TRUE", earlier.condition(query));
+            let _ = write!(fresh, " AND ({}) IS NOT TRUE", earlier.filter(query));
         }
         fresh
     }
@@ -195,9 +195,11 @@ impl PassSql {
     fn due_within<'a>(&'a self, within: &'a KeyRange, query: &mut Query<'a>) -> String {
         // After a cursor in index order, no row is older than the cursor, so the lower bound of the
         // due time (`floor`) need not be checked.
-        let after_cursor = self.order == Order::Index && within.low.is_some();
-        let mut condition =
-            if after_cursor { self.due.is_past(query) } else { self.due.condition(query) };
+        let mut condition = match (self.order, &within.low) {
+            (Order::Index, Some(_)) => self.due.is_past(query),
+            (Order::Index, None) => self.due.condition(query),
+            (Order::Heap, _) => self.due.filter(query),
+        };
         if let (Order::Index, None, Some(from)) = (self.order, &within.low, &self.from) {
             let Column { name, cast, .. } = &self.due.column;
             let _ = write!(condition, " AND t.{name} {GE} {}::{cast}", query.bind(from));
@@ -282,7 +284,7 @@ impl Only {
         query: &mut Query<'a>,
     ) -> String {
         let due: Vec<String> =
-            group.reasons.iter().map(|due| format!("({})", due.condition(query))).collect();
+            group.reasons.iter().map(|due| format!("({})", due.filter(query))).collect();
         let mut may_go = vec![format!("({})", due.join(" OR "))];
         may_go.extend(self.filter());
         may_go.extend(and.map(str::to_owned));
@@ -329,6 +331,25 @@ impl Due {
             let floor = query.bind(floor);
             let _ =
                 write!(condition, " AND t.{} {GE} {floor}::{}", self.column.name, self.column.cast);
+        }
+        condition
+    }
+
+    /// Returns the same condition for rows that are not found through the index on the column.
+    ///
+    /// The floor is inside a CASE, so that the planner does not estimate how many rows it excludes.
+    /// For a bound below all values in the statistics, the planner reads the index from its start
+    /// to the first row that exists, which is past the entries of all rows that were deleted since
+    /// the last VACUUM: 2.1 ms instead of 0.3 ms for each chunk.
+    fn filter<'a>(&'a self, query: &mut Query<'a>) -> String {
+        let mut condition = self.is_past(query);
+        if let Some(floor) = &self.floor {
+            let floor = query.bind(floor);
+            let Column { name, cast, .. } = &self.column;
+            let _ = write!(
+                condition,
+                " AND CASE WHEN t.{name} {GE} {floor}::{cast} THEN true ELSE false END"
+            );
         }
         condition
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// SQL for the current time of the server, in microseconds since 1970.
+pub(crate) const MICROSECONDS: &str = "(EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8";
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// Formats a time as in all reports and logs: in UTC, to the second.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use crate::backlog::COUNT_CAP;
+use crate::connection::chunk_transaction::{Done, Returns, Transaction, Worked};
 use crate::connection::db_error::{Bound, DbError};
-use crate::connection::{Done, Returns, Transaction, Worked};
 use crate::pass::scan_order::CROWD;
 use crate::pass::{Attempt, Chunk, Next, Pass};
 use crate::report::spans;
@@ -101,12 +101,21 @@ impl Pass<'_, '_> {
         } else {
             row_limit
         };
+        // Round trips are not part of the work: they cause no load on the server, and smaller chunks
+        // would not shorten them.
+        let probed = began.elapsed();
+        let probe_work = match self.blocks {
+            Some(_) => Duration::ZERO,
+            None => self.worker.connection.at_the_server(probed),
+        };
         let deleted = self.delete(&range, limit).await?;
         let elapsed = began.elapsed();
-        // Subtract the round trips: they cause no load on the server, and smaller chunks would not
-        // shorten them.
-        let trips = if self.blocks.is_some() { 1 } else { 2 };
-        let work = self.worker.connection.at_the_server(elapsed, trips);
+        let in_delete = elapsed.saturating_sub(probed);
+        let work = probe_work
+            + match deleted.at_the_server {
+                Some(work) => work.min(in_delete),
+                None => self.worker.connection.at_the_server(in_delete),
+            };
         self.committed(&deleted);
         // If all rows that the probe found were deleted, no due row is left. There are two
         // exceptions: in the last key range of a pass, the probe did not count the rows; if the
@@ -188,7 +197,7 @@ impl Pass<'_, '_> {
         let array = self.refused.array.clone();
         let done = self.transact(range, &limit, lock_wait, &array).await?;
         let before = std::mem::replace(&mut self.locks.writers, done.writers);
-        let mut deleted = Deleted::default();
+        let mut deleted = Deleted { at_the_server: done.at_the_server, ..Deleted::default() };
         let mut children_left = false;
         match &done.worked {
             Worked::Rows(rows) => deleted.rows = *rows,
@@ -268,8 +277,10 @@ impl Pass<'_, '_> {
     ) -> Result<(), DbError> {
         let array = self.refused.array.clone();
         match self.transact(range, most, LockWait::TableLocked, &array).await {
-            Ok(Done { worked, writers, .. }) => {
+            Ok(Done { worked, writers, at_the_server, .. }) => {
                 self.locks.writers = writers;
+                deleted.at_the_server =
+                    deleted.at_the_server.zip(at_the_server).map(|(one, other)| one + other);
                 match worked {
                     Worked::Rows(rows) => deleted.rows += rows,
                     Worked::Row(row) => {
@@ -400,6 +411,8 @@ pub(super) struct Deleted {
     rows: u64,
     /// The number of rows that were deleted from the target's child tables.
     children: u64,
+    /// The time that the server spent, if it is known.
+    at_the_server: Option<Duration>,
     /// `true` if more rows may be left in the key range, because the statement reached its limit on
     /// rows of the target or of a child table.
     full: bool,

@@ -8,7 +8,9 @@
 //! transaction. The snapshot that follows covers all transactions with lower IDs. If the IDs of two
 //! checks are consecutive, no other transaction with an ID began in between.
 
-use tokio_postgres::Row;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::time::MICROSECONDS;
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +22,21 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Assigns an ID, in a transaction of its own.
-    pub(crate) const NUMBER: &str = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text";
+    /// Returns the statements of a check. The first one assigns an ID, in a transaction of its own,
+    /// and also returns the time. The second one returns the snapshot.
+    pub(crate) fn sql() -> String {
+        format!(
+            "SELECT pg_catalog.pg_current_xact_id(), {MICROSECONDS}; SELECT pg_catalog.pg_current_snapshot()"
+        )
+    }
 
-    /// Returns the snapshot. Executed right after [`Self::NUMBER`].
-    pub(crate) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text";
-
-    pub(crate) fn of(number: &Row, snapshot: &Row) -> Self {
-        Self::parse(number.get(0), snapshot.get(0))
+    /// Returns `None` if the results of [`Self::sql`] are incomplete.
+    pub(crate) fn of(messages: &[SimpleQueryMessage]) -> Option<Self> {
+        let mut values = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Some(Self::parse(values.next()?, values.next()?))
     }
 
     /// Parses an ID and a snapshot, `xmin:xmax:xip,…`.

@@ -82,7 +82,7 @@ pub(crate) async fn of_leaf(
     worker: &mut Worker<'_>,
     tallies: &mut [Tally],
 ) -> Result<(), StopReason> {
-    worker.connection.forget_statements();
+    worker.connection.forget_statements().await?;
     for (index, (sql, tally)) in passes.iter().zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let (watermarks, paces) = (worker.watermarks, worker.paces);

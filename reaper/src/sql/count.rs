@@ -93,7 +93,7 @@ impl PassSql {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);
         let due = reasons
-            .map(|due| format!("({})", due.condition(&mut query)))
+            .map(|due| format!("({})", due.filter(&mut query)))
             .collect::<Vec<_>>()
             .join(" OR ");
         let from = format!("FROM ONLY {} t TABLESAMPLE pg_catalog.system ({percent})", self.table);

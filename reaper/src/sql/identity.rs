@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use crate::sql::operator::{EQ, NE};
 use crate::target::name::{Ident, TableName};
+use crate::time::MICROSECONDS;
 
 /// A table as it was found when the run began.
 #[derive(Clone, Debug)]
@@ -122,8 +123,8 @@ impl Identity {
     }
 }
 
-/// Returns a statement that returns one row, or raises an error if any of the tables was altered or
-/// replaced since the run began.
+/// Returns a statement that returns one row, with the time in its second column. The statement raises
+/// an error if any of the tables was altered or replaced since the run began.
 ///
 /// The statement has no parameters, so its plan is made once and kept. With parameters, it would be
 /// planned for each chunk, which takes longer than executing it.
@@ -148,7 +149,7 @@ pub(crate) fn verify(tables: &[Identity]) -> String {
     for table in tables {
         table.is_attached().into_iter().for_each(|condition| unless(condition, Changed::Partition));
     }
-    format!("SELECT CASE{cases} ELSE pg_catalog.pg_backend_pid() {NE} 0 END")
+    format!("SELECT CASE{cases} ELSE pg_catalog.pg_backend_pid() {NE} 0 END, {MICROSECONDS}")
 }
 
 #[cfg(test)]

@@ -309,6 +309,10 @@ fn analyzed(sql: &str) -> Option<&str> {
         .strip_prefix("EXPLAIN (")
         .and_then(|rest| rest.split_once(") "))
         .map_or(sql, |(_, rest)| rest);
+    let sql = sql
+        .strip_prefix("PREPARE ")
+        .and_then(|rest| rest.split_once(" AS "))
+        .map_or(sql, |(_, rest)| rest);
     let first = sql.split_whitespace().next().unwrap_or_default();
     match first {
         "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" => {}
@@ -317,7 +321,7 @@ fn analyzed(sql: &str) -> Option<&str> {
         // Statements of migrations, which write only to tables whose owner was checked before.
         "CREATE" | "COMMENT" | "ALTER" => return None,
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "RELEASE" | "SAVEPOINT" | "SET" | "RESET"
-        | "DISCARD" | "LOCK" => {
+        | "DISCARD" | "LOCK" | "EXECUTE" | "DEALLOCATE" => {
             return None;
         }
         _ => panic!("unexpected statement: {sql}"),

@@ -6,7 +6,7 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, reap_by};
+use testkit::{Database, eventually, reap_by};
 
 fn target(more: &str) -> String {
     format!(
@@ -399,4 +399,35 @@ async fn rows_kept_by_a_trigger_are_not_counted_as_deleted() {
         assert_eq!(reaped.target("t")["deleted"]["old"], 3000 - left, "{order} {}", reaped.report);
         assert_eq!(reaped.target("t")["remaining"], left, "{order} {}", reaped.report);
     }
+}
+
+#[tokio::test]
+async fn chunks_in_heap_order_read_no_dead_index_entries() {
+    let database = with(
+        "CREATE TABLE t (id int PRIMARY KEY, due timestamptz, pad text) WITH (autovacuum_enabled = off);
+         INSERT INTO t SELECT n, now() - interval '9 days' + n * interval '1 ms', repeat('x', 200)
+         FROM generate_series(1, 40000) AS n;
+         CREATE INDEX t_due ON t (due, id); ANALYZE t",
+    )
+    .await;
+    const READ: &str = "SELECT (idx_blks_hit + idx_blks_read)::bigint FROM pg_statio_user_indexes
+                        WHERE indexrelname = 't_due'";
+    // Each connection reports its counts when it ends.
+    let reported = async || {
+        let client = database.client().await;
+        let sql = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()";
+        eventually("the connections have ended", async || {
+            client.query_one(sql, &[]).await.unwrap().get(0)
+        })
+        .await;
+        client.query_one(READ, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let before = reported().await;
+    let reaped = reap_by(&database, &target("order = 'heap'\nchunk = 200"), &[]).await;
+    let (result, read) = (reaped.target("t"), reported().await - before);
+    assert_eq!(result["deleted"]["old"], 40000, "{}", reaped.stderr);
+    let chunks = result["chunks"].as_i64().unwrap();
+    assert!(chunks >= 200, "{chunks}");
+    // The counts of due rows before and after the chunks read the index.
+    assert!(read < 4 * chunks + 1000, "{read} blocks for {chunks} chunks");
 }
