@@ -114,6 +114,7 @@ pub(crate) struct Pass<'p, 'w> {
     pub(crate) may_shift: bool,
     pub(crate) limits: PaceLimits,
     fixed_chunk: Option<u32>,
+    chunk_limit: Option<u32>,
     /// The size of a chunk, counted in rows in index order, and in blocks in heap order.
     pub(crate) pace: Pace,
     /// The maximum number of rows in a chunk whose size is counted in blocks.
@@ -148,6 +149,8 @@ pub(crate) struct PassPlan<'p> {
     pub(crate) fixed_order: bool,
     /// The maximum number of rows in a chunk, if the target defines it.
     pub(crate) fixed_chunk: Option<u32>,
+    /// The maximum number of rows in a chunk for which the planner uses an index of the pass.
+    pub(crate) chunk_limit: Option<u32>,
     pub(crate) blocks_to_first_row: Option<u64>,
     /// The size of the first chunk, if it is known from earlier passes.
     pub(crate) first_size: Option<u32>,
@@ -155,9 +158,9 @@ pub(crate) struct PassPlan<'p> {
 
 impl<'p, 'w> Pass<'p, 'w> {
     pub(crate) fn new(plan: PassPlan<'p>, worker: &'p mut Worker<'w>) -> Self {
-        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, fixed_chunk, .. } =
-            plan;
-        let limits = limits(worker.pace, fixed_chunk);
+        let PassPlan { target, reason, sql, statistics, has_key, fixed_order, .. } = plan;
+        let (fixed_chunk, chunk_limit) = (plan.fixed_chunk, plan.chunk_limit);
+        let limits = limits(worker.pace, fixed_chunk, chunk_limit);
         let in_heap_order = sql.order == Order::Heap;
         let blocks =
             in_heap_order.then(|| Blocks::new(statistics.blocks, statistics.rows_a_block()));
@@ -181,6 +184,7 @@ impl<'p, 'w> Pass<'p, 'w> {
             blocks,
             limits,
             fixed_chunk,
+            chunk_limit,
             pace: if in_heap_order { Pace::of_blocks(limits) } else { Pace::new(limits) }
                 .starting_with(plan.first_size),
             most: Most::new(limits.max_chunk),
@@ -195,9 +199,11 @@ impl<'p, 'w> Pass<'p, 'w> {
     }
 }
 
-/// Returns the limits of a pass. The target may define the maximum number of rows in a chunk.
-fn limits(pace: PaceLimits, fixed_chunk: Option<u32>) -> PaceLimits {
-    PaceLimits { max_chunk: fixed_chunk.unwrap_or(pace.max_chunk), ..pace }
+/// Returns the limits of a pass. The target may define the maximum number of rows in a chunk, and
+/// the planner may require fewer.
+fn limits(pace: PaceLimits, fixed_chunk: Option<u32>, chunk_limit: Option<u32>) -> PaceLimits {
+    let max_chunk = fixed_chunk.unwrap_or(pace.max_chunk);
+    PaceLimits { max_chunk: max_chunk.min(chunk_limit.unwrap_or(max_chunk)), ..pace }
 }
 
 /// A chunk that was committed.
@@ -277,6 +283,8 @@ impl Pass<'_, '_> {
         let blocks = scan_order::blocks(&connection.client, self.sql.oid);
         let blocks = connection.deadline.with(1, blocks).await?;
         self.blocks = Some(Blocks::new(blocks, None));
+        self.chunk_limit = None;
+        self.limits = limits(self.worker.pace, self.fixed_chunk, None);
         self.pace = Pace::of_blocks(self.limits);
         self.sql.order = Order::Heap;
         self.may_shift = false;
@@ -408,7 +416,7 @@ impl Pass<'_, '_> {
 
     /// Applies the pace if it has changed since the last chunk.
     fn adopt_pace(&mut self) {
-        let limits = limits(self.worker.pace, self.fixed_chunk);
+        let limits = limits(self.worker.pace, self.fixed_chunk, self.chunk_limit);
         if limits != self.limits {
             self.limits = limits;
             self.pace.set_limits(limits);

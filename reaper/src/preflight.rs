@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Error;
 
 pub use finding::{Code, Finding, Level};
+pub(crate) use plans::ChunkLimits;
 pub(crate) use table::estimated_rows;
 
 use crate::connection::auxiliary::AuxiliaryConnection;
@@ -66,6 +67,19 @@ pub(crate) struct Subject<'a> {
     pub(crate) chunk: u32,
 }
 
+/// The result of the preflight checks of a target.
+pub(crate) struct Examined {
+    /// All findings, the most severe first.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) chunk_limits: ChunkLimits,
+}
+
+impl From<Finding> for Examined {
+    fn from(finding: Finding) -> Self {
+        Self { findings: vec![finding], chunk_limits: ChunkLimits::new() }
+    }
+}
+
 /// The settings of the preflight checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -75,17 +89,18 @@ pub struct Rules {
     pub force_unsafe: bool,
 }
 
-/// Returns all findings on a target, the most severe first. Returns an error only if the connection
-/// fails.
+/// Examines a target. Returns an error only if the connection fails.
 pub(crate) async fn examine(
     auxiliary: &AuxiliaryConnection,
     subject: &Subject<'_>,
     rules: Rules,
-) -> Result<Vec<Finding>, Error> {
+) -> Result<Examined, Error> {
     let began = Instant::now();
     loop {
         let error = match subject.examine(auxiliary, rules).await {
-            Ok(findings) => return Ok(in_order(findings)),
+            Ok(Examined { findings, chunk_limits }) => {
+                return Ok(Examined { findings: in_order(findings), chunk_limits });
+            }
             Err(error) => error,
         };
         let table = subject.target.table.quoted();
@@ -93,21 +108,17 @@ pub(crate) async fn examine(
             DbError::Timeout(Bound::Lock) if began.elapsed() < WAIT_FOR_LOCK => {
                 tokio::time::sleep(BACKOFF).await;
             }
-            DbError::Timeout(bound) => return Ok(vec![locked(&subject.target.table, bound)]),
+            DbError::Timeout(bound) => return Ok(locked(&subject.target.table, bound).into()),
             changed @ DbError::Changed(_) => {
-                return Ok(vec![Finding::plain(
-                    Code::Unfit,
-                    format!("{table} could not be examined: {changed}"),
-                )]);
+                let what = format!("{table} could not be examined: {changed}");
+                return Ok(Finding::plain(Code::Unfit, what).into());
             }
             DbError::Rejected(Rejection { why, .. })
             | DbError::Gone(why)
             | DbError::Conflict(why)
             | DbError::Other(why) => {
-                return Ok(vec![Finding::plain(
-                    Code::Unfit,
-                    format!("{table} could not be examined: {why}"),
-                )]);
+                let what = format!("{table} could not be examined: {why}");
+                return Ok(Finding::plain(Code::Unfit, what).into());
             }
             DbError::Lost(_) | DbError::Pooler => return Err(error),
         }

@@ -47,6 +47,7 @@ pub enum Code {
     OtherIndex,
     PrivilegeMissing,
     RowSecurity,
+    DeleteRule,
     ForeignKeyHolds,
     LargeCascade,
     CascadeNotDue,
@@ -57,6 +58,8 @@ pub enum Code {
     VacuumHeldBack,
     ReplicasHidden,
     PlanUnseen,
+    SlowCount,
+    SmallChunks,
     IndexWithoutKey,
     NoKey,
     Condition,
@@ -88,6 +91,8 @@ impl Code {
             | Self::VacuumHeldBack
             | Self::ReplicasHidden
             | Self::PlanUnseen
+            | Self::SlowCount
+            | Self::SmallChunks
             | Self::IndexWithoutKey
             | Self::NoKey => Level::Warning,
             Self::Condition | Self::Cascade | Self::SparePrivilege => Level::Note,

@@ -105,7 +105,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn create(&self) -> String {
+    /// Returns the statement that creates the index.
+    pub(super) fn create(&self) -> String {
         let key = self.key.iter().map(|column| &column.name).filter(|name| *name != self.column);
         let columns: Vec<String> =
             std::iter::once(self.column).chain(key).map(Ident::quoted).collect();

@@ -14,6 +14,10 @@ use crate::pass::blocks::Blocks;
 use crate::pass::refused::Refused;
 use crate::sql::{KeyRange, PassSql};
 use crate::target::Order;
+use crate::target::name::TableName;
+
+/// If the planner uses another index even for chunks of this size, the target is unsafe.
+const SMALLEST_CHUNK: u32 = 100;
 
 /// A pass on a table, and what is known about the table.
 #[derive(Clone, Copy)]
@@ -58,13 +62,13 @@ impl Walk<'_> {
             .collect();
         let along: Vec<String> = serving.iter().map(|index| index.name.clone()).collect();
         let ties_broken = serving.iter().any(|index| index.breaks_ties(&pass.key));
+        let wanted = Wanted {
+            table: &table.name,
+            column,
+            key: &pass.key,
+            mostly_null: table.nulls.get(number).is_some_and(|table_share| *table_share > 0.5),
+        };
         if along.is_empty() {
-            let wanted = Wanted {
-                table: &table.name,
-                column,
-                key: &pass.key,
-                mostly_null: table.nulls.get(number).is_some_and(|table_share| *table_share > 0.5),
-            };
             findings.push(indexes::none_serves(&wanted, indexes));
         } else {
             findings.extend(self.ancient(auxiliary).await?);
@@ -73,8 +77,6 @@ impl Walk<'_> {
             }
         }
 
-        let range =
-            if along.is_empty() { all.clone() } else { first_chunk(auxiliary, pass, rows).await? };
         let bounds = Bounds {
             table: &table.name,
             rows: table.rows,
@@ -84,6 +86,16 @@ impl Walk<'_> {
         };
         let reason = subject.target.reasons.get(number).map_or("", |reason| reason.name.as_str());
         judge.judge(&probe, &format!("finding the end of a chunk ({reason})"), &bounds).await?;
+        let (range, rows) = if along.is_empty() {
+            (all.clone(), rows)
+        } else {
+            let (range, chunk) = self.largest_chunk(auxiliary, &bounds).await?;
+            if chunk < subject.chunk {
+                judge.chunk_limits.insert((pass.oid, number), chunk);
+                findings.push(small_chunks(&table.name, chunk, &along));
+            }
+            (range, i64::from(chunk) - 1)
+        };
         let mut deletes = vec![(pass.clone(), range, bounds, "deleting a chunk")];
         if subject.target.order != Some(Order::Index) {
             let by_blocks = Bounds { along: None, ..bounds };
@@ -117,8 +129,58 @@ impl Walk<'_> {
             }
         }
         let count = Plan::of(auxiliary, &pass.count(&all, &COUNT_CAP)).await?;
-        judge.judge(&count, &format!("counting due rows ({reason})"), &bounds).await?;
+        // A run can do without the count, so its plan is no reason to skip the target.
+        let mut of_count = Judge::new(auxiliary);
+        of_count.judge(&count, &format!("counting due rows ({reason})"), &bounds).await?;
+        if let Some(Finding { what, .. }) = of_count.findings.into_iter().next() {
+            let name = table.name.quoted();
+            findings.push(Finding::new(
+                Code::SlowCount,
+                format!("{what}; the count ends after STATEMENT_TIMEOUT"),
+                if ties_broken { format!("VACUUM (ANALYZE) {name}") } else { wanted.create() },
+            ));
+        }
         Ok(findings)
+    }
+
+    /// Returns the key range of the first chunk, and the number of its rows: the configured maximum,
+    /// or less if the planner would read a range of that size through another index.
+    async fn largest_chunk(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        bounds: &Bounds<'_>,
+    ) -> Result<(KeyRange, u32), Error> {
+        let pass = &self.pass.written();
+        let mut chunk = self.subject.chunk;
+        loop {
+            let rows = i64::from(chunk) - 1;
+            let range = first_chunk(auxiliary, pass, rows).await?;
+            if chunk <= SMALLEST_CHUNK || self.is_planned(auxiliary, &range, &rows, bounds).await? {
+                return Ok((range, chunk));
+            }
+            chunk = (chunk / 2).max(SMALLEST_CHUNK);
+        }
+    }
+
+    /// Returns whether every statement that deletes the key range reads it through one of the
+    /// indexes that the pass may scan.
+    async fn is_planned(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+        range: &KeyRange,
+        rows: &i64,
+        bounds: &Bounds<'_>,
+    ) -> Result<bool, Error> {
+        let pass = &self.pass.written();
+        for lock_wait in pass.lock_waits() {
+            match Plan::of(auxiliary, &pass.delete(range, rows, &0, *lock_wait)).await {
+                Ok(plan) if plan.other_indexes(bounds).is_some() => return Ok(false),
+                Ok(_) => {}
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     fn many_with_the_same_time(&self) -> Option<Finding> {
@@ -144,6 +206,20 @@ impl Walk<'_> {
             format!("CREATE INDEX CONCURRENTLY ON {name} ({column}, {})", key.join(", ")),
         ))
     }
+}
+
+fn small_chunks(table: &TableName, chunk: u32, along: &[String]) -> Finding {
+    let table = table.quoted();
+    Finding::new(
+        Code::SmallChunks,
+        format!(
+            "chunks of {table} have at most {chunk} rows: for larger chunks, the planner would not use {}",
+            along.join(" or ")
+        ),
+        format!(
+            "run ANALYZE {table}; if its tablespace has a random_page_cost of its own, lower it with ALTER TABLESPACE"
+        ),
+    )
 }
 
 /// Returns the key range of a chunk that begins after the first due row: like most chunks, it lies

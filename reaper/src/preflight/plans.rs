@@ -66,6 +66,16 @@ impl Plan {
         bounded.filter_map(|scan| scan.index).collect()
     }
 
+    /// Returns `None` if the plan reads the table through one of the indexes that the pass may scan,
+    /// or if the table is small. Otherwise, returns the indexes that the plan uses instead.
+    pub(super) fn other_indexes(&self, bounds: &Bounds<'_>) -> Option<Vec<String>> {
+        let along = bounds.along.filter(|along| !along.is_empty())?;
+        let used = self.indexes_of(bounds.table);
+        let other =
+            bounds.rows > bounds.max_scan_rows && !used.iter().any(|index| along.contains(index));
+        other.then_some(used)
+    }
+
     fn read(&self) -> (Vec<Scan>, Vec<Sorted>) {
         let (mut scans, mut sorts) = (Vec::new(), Vec::new());
         walk(
@@ -150,11 +160,22 @@ pub(super) struct Judge<'a> {
     sizes: HashMap<String, u64>,
     reported: Vec<(Code, String)>,
     pub(super) findings: Vec<Finding>,
+    pub(super) chunk_limits: ChunkLimits,
 }
+
+/// The maximum number of rows in a chunk, by the oid of the table and the number of the pass. A
+/// pass is limited if the planner would use another index for larger chunks.
+pub(crate) type ChunkLimits = HashMap<(u32, usize), u32>;
 
 impl<'a> Judge<'a> {
     pub(super) fn new(auxiliary: &'a AuxiliaryConnection) -> Self {
-        Self { auxiliary, sizes: HashMap::new(), reported: Vec::new(), findings: Vec::new() }
+        Self {
+            auxiliary,
+            sizes: HashMap::new(),
+            reported: Vec::new(),
+            findings: Vec::new(),
+            chunk_limits: ChunkLimits::new(),
+        }
     }
 
     /// Checks a plan. `statement` describes the statement in findings.
@@ -213,8 +234,7 @@ impl<'a> Judge<'a> {
                 format!("run ANALYZE {table}, because its statistics may be out of date"),
             );
         }
-        let used = plan.indexes_of(bounds.table);
-        if !used.iter().any(|index| along.contains(index)) {
+        if let Some(used) = plan.other_indexes(bounds) {
             let what = format!(
                 "{statement} would not use {} to read {table}, but {}",
                 along.join(" or "),

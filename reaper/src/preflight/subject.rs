@@ -10,9 +10,9 @@ use tokio_postgres::error::SqlState;
 use super::finding::{Code, Finding};
 use super::indexes::{self, Index};
 use super::pass::Walk;
-use super::plans::Judge;
+use super::plans::{ChunkLimits, Judge};
 use super::table::Table;
-use super::{Rules, Subject, cascades, condition, references};
+use super::{Examined, Rules, Subject, cascades, condition, references};
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::connection::db_error::DbError;
 use crate::run::tables::IS_THERE;
@@ -35,14 +35,14 @@ impl Subject<'_> {
         &self,
         auxiliary: &AuxiliaryConnection,
         rules: Rules,
-    ) -> Result<Vec<Finding>, Error> {
+    ) -> Result<Examined, Error> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> =
             self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
         let mut findings = self.condition.map(condition::judge).unwrap_or_default();
         if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
             // Do not plan any statement, because planning may call functions in the condition.
-            return Ok(findings);
+            return Ok(Examined { findings, chunk_limits: ChunkLimits::new() });
         }
         let mut tables = Table::read(auxiliary, &oids, &due).await?;
         for (leaf, passes) in self.leaves {
@@ -79,7 +79,7 @@ impl Subject<'_> {
             }
         }
         findings.extend(judge.findings);
-        Ok(findings)
+        Ok(Examined { findings, chunk_limits: judge.chunk_limits })
     }
 
     async fn leaf(
@@ -96,6 +96,9 @@ impl Subject<'_> {
         // than on other tables.
         let ours = matches!(self.target.absent, Absent::LeftOut);
         let mut findings = table.judge(ours);
+        if table.has_delete_rule() {
+            return Ok(findings);
+        }
         if let Some(group) = &self.target.group {
             let why = "by which the other rows of a group are looked up: each lookup would scan the table";
             findings.extend(indexes::look_up(

@@ -63,6 +63,8 @@ pub(super) struct Table {
     triggers: Vec<String>,
     /// The triggers whose functions belong to untrusted roles.
     foreign_triggers: Vec<String>,
+    /// The rules that replace a DELETE with another statement or with nothing.
+    delete_rules: Vec<String>,
     autovacuum: bool,
     /// For each reason, the fraction of rows that have the most common time.
     pub(super) most_of_one_time: Vec<f32>,
@@ -108,6 +110,7 @@ impl Table {
             all_permitted: row.get(15),
             triggers: row.get(16),
             foreign_triggers: row.get(21),
+            delete_rules: row.get(22),
             autovacuum: row.get(17),
             most_of_one_time: row.get(18),
             nulls: row.get(19),
@@ -126,6 +129,11 @@ impl Table {
     /// Returns whether this role has every privilege that the statements need.
     pub(super) fn may_be_reaped(&self) -> bool {
         self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
+    }
+
+    /// Returns whether a rule replaces a DELETE, so that the plan of a DELETE does not matter.
+    pub(super) fn has_delete_rule(&self) -> bool {
+        !self.delete_rules.is_empty()
     }
 
     /// Returns the columns that the statements name but the role may not read.
@@ -154,6 +162,18 @@ impl Table {
                         "{bypass}, as a superuser, because the restrictive policies {names} apply in addition to any other policy"
                     )
                 },
+            ));
+        }
+        if !self.delete_rules.is_empty() {
+            let rules = self.delete_rules.join(", ");
+            let drop = self.delete_rules.iter().map(|rule| format!("DROP RULE {rule} ON {table}"));
+            findings.push(Finding::new(
+                Code::DeleteRule,
+                format!("rules of {table} (ON DELETE DO INSTEAD) replace a DELETE, so the rows would stay: {rules}"),
+                format!(
+                    "remove the target if the rows must stay; otherwise {}",
+                    drop.collect::<Vec<_>>().join("; ")
+                ),
             ));
         }
         if !self.triggers.is_empty() {

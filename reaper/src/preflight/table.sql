@@ -54,6 +54,10 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.re
                AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' AND (t.tgtype::int OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.=) 8
                AND NOT p.prosecdef AND p.proowner OPERATOR(pg_catalog.<>) c.relowner
                AND p.proowner OPERATOR(pg_catalog.<>) ALL ({trusted})
-           ORDER BY t.tgname)
+           ORDER BY t.tgname),
+    ARRAY (SELECT pg_catalog.format('%I', r.rulename) FROM pg_catalog.pg_rewrite r
+           WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '4' AND r.is_instead
+               AND r.ev_enabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog."char"[])
+           ORDER BY r.rulename)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND pg_catalog.pg_relation_size(c.oid) IS NOT NULL

@@ -9,6 +9,7 @@ use crate::connection::db_error::DbError;
 use crate::pass::scan_order::{self, TableStatistics};
 use crate::pass::watermarks::{self, Watermarks};
 use crate::pass::{Pass, PassPlan, Tally};
+use crate::preflight::ChunkLimits;
 use crate::run::lock;
 use crate::run::remembered::Remembered;
 use crate::run::worker::Worker;
@@ -75,7 +76,7 @@ impl LeafLocks {
 /// Runs one pass per reason over one table. `due` is the number of rows that were counted for each
 /// reason.
 pub(crate) async fn of_leaf(
-    target: &Target,
+    (target, chunk_limits): (&Target, &ChunkLimits),
     leaf: &Leaf,
     passes: &[PassSql],
     due: &[RowCount],
@@ -86,7 +87,8 @@ pub(crate) async fn of_leaf(
     for (index, (sql, tally)) in passes.iter().zip(tallies).enumerate() {
         let due = due.get(index).copied().unwrap_or(RowCount::Uncounted);
         let (watermarks, paces) = (worker.watermarks, worker.paces);
-        let mut pass = begin((target, index), leaf, sql, due, &mut *worker).await?;
+        let chunk_limit = chunk_limits.get(&(leaf.oid, index)).copied();
+        let mut pass = begin((target, index), leaf, (sql, chunk_limit), due, &mut *worker).await?;
         // Boxed because the statements of a chunk make this future large.
         let result = Box::pin(pass.work()).await;
         let key = (target.name.clone(), index, pass.sql.order);
@@ -140,7 +142,7 @@ pub(crate) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, St
 async fn begin<'p, 'w>(
     (target, index): (&'p Target, usize),
     leaf: &Leaf,
-    sql: &PassSql,
+    (sql, chunk_limit): (&PassSql, Option<u32>),
     due: RowCount,
     worker: &'p mut Worker<'w>,
 ) -> Result<Pass<'p, 'w>, StopReason> {
@@ -186,6 +188,8 @@ async fn begin<'p, 'w>(
         has_key: !leaf.key.is_empty(),
         fixed_order: target.order.is_some(),
         fixed_chunk: target.chunk,
+        // In heap order, no index is used.
+        chunk_limit: chunk_limit.filter(|_| order == Order::Index),
         blocks_to_first_row,
         first_size,
     };

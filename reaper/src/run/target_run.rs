@@ -14,7 +14,7 @@ use crate::pass::Tally;
 use crate::pass::pace::PaceLimits;
 use crate::preflight::first_run_guard::{self, FirstRun, Guard};
 use crate::preflight::table_share::TableShare;
-use crate::preflight::{self, Code, Finding, Rules, Subject};
+use crate::preflight::{self, ChunkLimits, Code, Finding, Rules, Subject};
 use crate::report::Worked;
 use crate::report::progress::TargetProgress;
 use crate::report::run_report::TargetReport;
@@ -40,6 +40,7 @@ pub(crate) struct TargetRun<'a> {
     pub(crate) table: Option<Table>,
     /// The findings of the preflight checks.
     pub(crate) findings: Vec<Finding>,
+    chunk_limits: ChunkLimits,
     /// The codes of the unsafe findings that are overridden.
     pub(crate) forced: Vec<Code>,
     /// The state of the first-run guard and the every-run guard; `None` if the target is not to be
@@ -133,6 +134,7 @@ impl<'a> TargetRun<'a> {
             observer,
             table,
             findings,
+            chunk_limits: ChunkLimits::new(),
             forced: Vec::new(),
             first_run_guard: None,
             rows: None,
@@ -191,7 +193,8 @@ impl<'a> TargetRun<'a> {
                 leaves: &table.leaves,
                 chunk,
             };
-            self.findings = preflight::examine(auxiliary, &subject, rules).await?;
+            let examined = preflight::examine(auxiliary, &subject, rules).await?;
+            (self.findings, self.chunk_limits) = (examined.findings, examined.chunk_limits);
         } else if let [Finding { code: Code::Unfit, what, .. }] = self.findings.as_slice() {
             self.findings = vec![preflight::unfit(auxiliary, self.target, what.clone()).await?];
         }
@@ -453,8 +456,8 @@ impl<'a> TargetRun<'a> {
                 continue;
             }
             // Boxed because the statements of a chunk make this future large.
-            let done =
-                Box::pin(of_leaf(self.target, leaf, passes, due, worker, &mut self.tallies)).await;
+            let (target, tallies) = ((self.target, &self.chunk_limits), &mut self.tallies);
+            let done = Box::pin(of_leaf(target, leaf, passes, due, worker, tallies)).await;
             // If the connection was lost, the locks were released, too.
             if !matches!(done, Err(StopReason::ConnectionLost(_) | StopReason::Pooler)) {
                 unlock_leaf(worker, &locks).await?;

@@ -1,5 +1,7 @@
 //! `check`: shows whether every target is safe to reap, and how to fix unsafe targets.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
 use super::print;
@@ -31,9 +33,9 @@ pub async fn check(sweep: &Sweep, output: Output) -> Exit {
 /// Returns one block of text for each target. If there are findings about the server, a block for
 /// the server comes first.
 fn text(checked: &Checked) -> String {
-    let mut text = String::new();
+    let (mut text, mut remedies) = (String::new(), HashMap::new());
     if !checked.server.findings.is_empty() {
-        block(&mut text, "server", checked.server.safe, &checked.server.findings);
+        block(&mut text, "server", checked.server.safe, &checked.server.findings, &mut remedies);
     }
     for target in &checked.targets {
         let name = if target.target == target.table {
@@ -41,7 +43,7 @@ fn text(checked: &Checked) -> String {
         } else {
             format!("{} ({})", target.target, target.table)
         };
-        block(&mut text, &name, target.safe, &target.findings);
+        block(&mut text, &name, target.safe, &target.findings, &mut remedies);
     }
     let blocking = checked.targets.iter().filter(|target| !target.safe).count();
     let _ = match (checked.safe, checked.server.safe) {
@@ -56,7 +58,15 @@ fn text(checked: &Checked) -> String {
     text
 }
 
-fn block(text: &mut String, name: &str, safe: bool, findings: &[Finding]) {
+/// Writes the findings of a target. `remedies` contains the remedies that were written before, each
+/// with the target for which it was written.
+fn block<'a>(
+    text: &mut String,
+    name: &str,
+    safe: bool,
+    findings: &'a [Finding],
+    remedies: &mut HashMap<&'a str, String>,
+) {
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "{name}: {}", if safe { "safe" } else { "unsafe" });
     for finding in findings {
@@ -67,7 +77,15 @@ fn block(text: &mut String, name: &str, safe: bool, findings: &[Finding]) {
         };
         let _ = writeln!(text, "  {level:<7}  {}: {}", finding.code.as_str(), finding.what);
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "           → {remedy}");
+            let _ = match remedies.entry(remedy) {
+                Entry::Occupied(first) => {
+                    writeln!(text, "           → the same as for {}", first.get())
+                }
+                Entry::Vacant(first) => {
+                    first.insert(name.to_owned());
+                    writeln!(text, "           → {remedy}")
+                }
+            };
         }
     }
     text.push('\n');

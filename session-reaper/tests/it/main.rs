@@ -45,6 +45,7 @@ mod page;
 mod plan;
 mod preset_tables;
 mod presets;
+mod query_plans;
 mod real_packages;
 mod reference;
 mod reload;
