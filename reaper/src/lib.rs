@@ -87,5 +87,5 @@ pub use store::{pause, runs, state};
 pub use target::auth_api::NotAuthApi;
 pub use target::name::{Ident, TableName};
 pub use target::nearest::nearest;
-pub use target::{Absent, Ancient, Order, Reason, Target, Unit, history};
+pub use target::{Absent, Ancient, ChildTable, Order, Reason, Target, Unit, history};
 pub use throttle::{ReplicaLimit, ThrottleCause, ThrottleLimits};

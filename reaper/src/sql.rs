@@ -39,7 +39,7 @@ use crate::sql::identity::Identity;
 use crate::sql::operator::{GE, GT, LE, LT, Operator};
 use crate::sql::query::{Query, Text, Values};
 use crate::target::Order;
-use crate::target::catalog::{Child, Column};
+use crate::target::catalog::{Child, Column, Reference};
 use crate::target::condition::ResolvedCondition;
 use crate::target::due::{Counts, Due};
 
@@ -309,9 +309,20 @@ impl Group {
 impl Child {
     /// Returns the condition that `child` references `parent`.
     fn refers(&self, child: &str, parent: &str) -> String {
-        self.refers_to_value(child, &format!("{parent}.{}", self.refers_to))
+        self.refers_to_values(child, |n| format!("{parent}.{}", self.references[n].refers_to))
     }
 
+    /// Returns the condition that `child` references a row. `value` returns the value of the
+    /// referenced column with the given number.
+    fn refers_to_values(&self, child: &str, value: impl Fn(usize) -> String) -> String {
+        let references = self.references.iter().enumerate();
+        let each: Vec<String> =
+            references.map(|(n, reference)| reference.refers_to_value(child, &value(n))).collect();
+        each.join(" AND ")
+    }
+}
+
+impl Reference {
     fn refers_to_value(&self, child: &str, value: &str) -> String {
         let Column { name, cast, equals, .. } = &self.column;
         match equals {

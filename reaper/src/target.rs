@@ -77,6 +77,16 @@ pub enum Absent {
     LeftOutOf(String),
 }
 
+/// A table whose rows reference the table of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildTable {
+    /// The table.
+    pub table: TableName,
+    /// The referencing columns: the columns of a foreign key or, if there is none, one column for
+    /// each column of the primary key of the target's table, in the same order.
+    pub columns: Vec<Ident>,
+}
+
 /// A table and the reasons for which its rows are due.
 ///
 /// Each reason requires an index on its column, preferably followed by the primary key. The pass
@@ -95,9 +105,9 @@ pub struct Target {
     /// A column that groups rows: rows with the same value are deleted only when all of them are
     /// due. A row whose value is null forms a separate group.
     pub group: Option<Ident>,
-    /// Tables whose rows reference this table, and the referencing columns. The rows of these
-    /// tables are deleted first and count as rows of a chunk.
-    pub children: Vec<(TableName, Ident)>,
+    /// Tables whose rows reference this table. The rows of these tables are deleted first and count
+    /// as rows of a chunk.
+    pub children: Vec<ChildTable>,
     /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
     /// The scan order; `None` if each pass chooses its own scan order.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use reaper::{Ident, Order, TableName, Target, Unit};
+use reaper::{ChildTable, Ident, Order, TableName, Target, Unit};
 use session_reaper::config::targets_of;
 
 /// Maximum value of `keep`.
@@ -109,12 +109,13 @@ fn written(target: &Target) -> String {
         toml.push_str(" }, ");
     }
     toml.push_str("]\nchildren = [");
-    for (table, column) in &target.children {
+    for ChildTable { table, columns } in &target.children {
+        let columns: Vec<String> = columns.iter().map(|column| text(&column.quoted())).collect();
         let _ = write!(
             toml,
-            "{{ table = {}, column = {} }}, ",
+            "{{ table = {}, columns = [{}] }}, ",
             text(&table.quoted()),
-            text(&column.quoted())
+            columns.join(", ")
         );
     }
     toml.push_str("]\n");

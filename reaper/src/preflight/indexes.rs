@@ -179,26 +179,30 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     Finding::new(Code::NoIndex, what, create)
 }
 
-/// Returns the finding `code` if there is no index for looking up rows by a column.
+/// Returns the finding `code` if there is no index for looking up rows by the values of columns. An
+/// index that begins with one of the columns is sufficient.
 pub(super) fn look_up(
     code: Code,
     table: &TableName,
-    column: &Ident,
+    columns: &[&Ident],
     indexes: &[Index],
     why: &str,
 ) -> Option<Finding> {
-    if indexes.iter().any(|index| index.looks_up(column)) {
+    let any = |of: &dyn Fn(&Ident) -> bool| columns.iter().any(|column| of(column));
+    if indexes.iter().any(|index| any(&|column| index.looks_up(column))) {
         return None;
     }
-    let invalid = indexes.iter().find(|index| index.leads_with(column) && !index.valid);
+    let invalid =
+        indexes.iter().find(|index| any(&|column| index.leads_with(column)) && !index.valid);
     let detail = invalid.map(|index| format!("; {} is invalid", index.quoted)).unwrap_or_default();
     let drop = invalid
         .map(|index| format!("DROP INDEX CONCURRENTLY {}; ", index.quoted))
         .unwrap_or_default();
-    let (table, column) = (table.quoted(), column.quoted());
+    let names: Vec<String> = columns.iter().map(|column| column.quoted()).collect();
+    let (table, either, all) = (table.quoted(), names.join(" or "), names.join(", "));
     Some(Finding::new(
         code,
-        format!("{table} has no index that begins with {column}, {why}{detail}"),
-        format!("{drop}CREATE INDEX CONCURRENTLY ON {table} ({column})"),
+        format!("{table} has no index that begins with {either}, {why}{detail}"),
+        format!("{drop}CREATE INDEX CONCURRENTLY ON {table} ({all})"),
     ))
 }

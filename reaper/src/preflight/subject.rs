@@ -18,7 +18,7 @@ use crate::connection::db_error::DbError;
 use crate::run::tables::IS_THERE;
 use crate::sql::PassSql;
 use crate::target::Absent;
-use crate::target::catalog::Leaf;
+use crate::target::catalog::{Child, Leaf};
 use crate::target::name::{Ident, TableName};
 
 /// The catalog data of a target, which is read before its passes are checked.
@@ -50,7 +50,7 @@ impl Subject<'_> {
                 let due = self.target.reasons.iter().map(|reason| &reason.column);
                 let key = leaf.key.iter().map(|column| &column.name);
                 let children =
-                    passes.iter().flat_map(|pass| &pass.children).map(|child| &child.refers_to);
+                    passes.iter().flat_map(|pass| &pass.children).flat_map(Child::refers_to);
                 table.also_names(due.chain(key).chain(children));
                 self.names_of_condition(table);
             }
@@ -104,7 +104,7 @@ impl Subject<'_> {
             findings.extend(indexes::look_up(
                 Code::GroupNotIndexed,
                 &table.name,
-                group,
+                &[group],
                 indexes,
                 why,
             ));
@@ -213,22 +213,18 @@ impl Subject<'_> {
         let mut children = Vec::new();
         for child in first {
             let oid = child.oid;
-            let Some(table) =
-                Table::read(auxiliary, &[oid], &[child.column.name.as_str()]).await?.remove(&oid)
-            else {
+            let columns: Vec<&Ident> = child.columns().collect();
+            let names: Vec<&str> = child.columns().map(Ident::as_str).collect();
+            let Some(mut table) = Table::read(auxiliary, &[oid], &names).await?.remove(&oid) else {
                 continue;
             };
+            table.also_names(child.columns());
             findings.extend(table.judge(false));
             findings.extend(references::examine(auxiliary, &[oid], &[]).await?);
             let why = "by which the rows to delete first are looked up: each lookup would scan that table";
             let indexes = indexes::read(auxiliary, &[oid]).await?.remove(&oid).unwrap_or_default();
-            let finding = indexes::look_up(
-                Code::ChildNotIndexed,
-                &table.name,
-                &child.column.name,
-                &indexes,
-                why,
-            );
+            let finding =
+                indexes::look_up(Code::ChildNotIndexed, &table.name, &columns, &indexes, why);
             // Omit the finding if a finding on a foreign key has the same remedy.
             findings.extend(
                 finding.filter(|new| findings.iter().all(|found| found.remedy != new.remedy)),

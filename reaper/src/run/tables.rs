@@ -17,7 +17,7 @@ use crate::sql::identity::Identity;
 use crate::sql::query::Values;
 use crate::sql::{Group, Only, PassSql};
 use crate::stop_reason::StopReason;
-use crate::target::catalog::{Leaf, Located};
+use crate::target::catalog::{Child, Leaf, Located};
 use crate::target::condition::ResolvedCondition;
 use crate::target::due::Due;
 use crate::target::name::TableName;
@@ -249,17 +249,13 @@ pub(crate) fn passes(
         .collect();
     let only =
         (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
-    let children: Vec<Identity> = located
-        .children
-        .iter()
-        .map(|child| child.identity.with_columns([&child.column.name].into_iter()))
-        .collect();
+    let children: Vec<Identity> =
+        located.children.iter().map(|child| child.identity.with_columns(child.columns())).collect();
     let now = Instant::now();
     let passes = |leaf: &Leaf| {
         let columns = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
-        let columns = columns
-            .chain(&target.group)
-            .chain(located.children.iter().map(|child| &child.refers_to));
+        let columns =
+            columns.chain(&target.group).chain(located.children.iter().flat_map(Child::refers_to));
         // `where` may read any column.
         let this = if target.filter.is_some() {
             leaf.identity.clone()

@@ -36,6 +36,11 @@ const GROUP_LOCK_ROWS: i64 = 10_000;
 const LOCKED_BY_US: &str =
     "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
 
+/// Returns the name of the column with the value to which column `column` of child `child` refers.
+fn key(child: usize, column: usize) -> String {
+    format!("key{child}_{column}")
+}
+
 impl PassSql {
     /// Deletes the due rows in a key range. If a key range may have any number of rows, at most
     /// `*most` rows are deleted. The number of affected rows is the number of deleted rows. If the
@@ -128,11 +133,12 @@ impl PassSql {
         let mut parts: Vec<String> = groups.into_iter().collect();
         parts.push(format!("reaped_held AS MATERIALIZED ({free})"));
         let held = format!("{EQ} ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND {this}");
-        let keys = self.children.iter().enumerate();
-        let keys = keys
-            .map(|(n, child)| format!("t.{} AS key{n}", child.refers_to))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let mut keys = Vec::new();
+        for (n, child) in self.children.iter().enumerate() {
+            let columns = child.refers_to().enumerate();
+            keys.extend(columns.map(|(m, column)| format!("t.{column} AS {}", key(n, m))));
+        }
+        let keys = keys.join(", ");
         // A row that was updated after the snapshot is excluded: it is not deleted here, so its
         // children must stay, too.
         parts.push(format!(
@@ -140,7 +146,8 @@ impl PassSql {
         ));
         let (mut whole, mut found, mut deleted) = (String::new(), Vec::new(), Vec::new());
         for (n, child) in self.children.iter().enumerate() {
-            let (of, refers) = (&child.table, child.refers_to_value("c", &format!("p.key{n}")));
+            let refers = child.refers_to_values("c", |m| format!("p.{}", key(n, m)));
+            let of = &child.table;
             let that = format!("c.tableoid {EQ} {}::pg_catalog.oid", child.oid);
             parts.push(format!(
                 "reaped_found{n} AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL \

@@ -155,8 +155,10 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
     let child = Child {
         oid: 4712,
         table: TableName::parse("app.tokens").unwrap(),
-        column: column("session_id", "uuid"),
-        refers_to: Ident::new("id"),
+        references: vec![Reference {
+            column: column("session_id", "uuid"),
+            refers_to: Ident::new("id"),
+        }],
         identity: Identity {
             oid: 4712,
             table: TableName::parse("app.tokens").unwrap(),
@@ -172,7 +174,7 @@ fn children_go_with_their_parents_unless_they_are_too_many() {
     );
     assert_snapshot!(
         plain(&pass.delete(&all, &9, &7, LockWait::SkipLocked)),
-        @r#"WITH reaped_held AS MATERIALIZED (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND t.tableoid = 4711::oid ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), reaped_parents AS MATERIALIZED (SELECT t."id" AS key0 FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid), reaped_found0 AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL (SELECT c.ctid FROM ONLY "app"."tokens" c WHERE c."session_id" = p.key0 AND c.tableoid = 4712::oid FOR UPDATE) AS r LIMIT $3), reaped_children0 AS (DELETE FROM ONLY "app"."tokens" c WHERE c.ctid = ANY (ARRAY (SELECT f.ctid FROM reaped_found0 f)) AND c.tableoid = 4712::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END RETURNING 1), reaped AS (DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END AND (SELECT count(*) FROM reaped_found0) < $3::int8 AND (SELECT count(*) FROM reaped_found0) = (SELECT count(*) FROM reaped_children0) RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM reaped_found0)], ARRAY[(SELECT count(*) FROM reaped_children0)] FROM reaped"#
+        @r#"WITH reaped_held AS MATERIALIZED (SELECT t.ctid FROM ONLY "app"."sessions" t WHERE t."revoked_at" < $1::timestamptz AND t.tableoid = 4711::oid ORDER BY t."revoked_at", t."id" FOR UPDATE SKIP LOCKED), reaped_parents AS MATERIALIZED (SELECT t."id" AS key0_0 FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid), reaped_found0 AS MATERIALIZED (SELECT r.ctid FROM reaped_parents p, LATERAL (SELECT c.ctid FROM ONLY "app"."tokens" c WHERE c."session_id" = p.key0_0 AND c.tableoid = 4712::oid FOR UPDATE) AS r LIMIT $3), reaped_children0 AS (DELETE FROM ONLY "app"."tokens" c WHERE c.ctid = ANY (ARRAY (SELECT f.ctid FROM reaped_found0 f)) AND c.tableoid = 4712::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END RETURNING 1), reaped AS (DELETE FROM ONLY "app"."sessions" t WHERE t.ctid = ANY (ARRAY (SELECT h.ctid FROM reaped_held h)) AND t.tableoid = 4711::oid AND CASE WHEN pg_backend_pid() = $2::int4 THEN true ELSE ('session-reaper: not the server process that holds its lock, but '::text || pg_backend_pid()::text)::bool END AND (SELECT count(*) FROM reaped_found0) < $3::int8 AND (SELECT count(*) FROM reaped_found0) = (SELECT count(*) FROM reaped_children0) RETURNING 1) SELECT count(*), ARRAY[(SELECT count(*) FROM reaped_found0)], ARRAY[(SELECT count(*) FROM reaped_children0)] FROM reaped"#
     );
 }
 

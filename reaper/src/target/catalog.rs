@@ -9,10 +9,10 @@ use crate::connection::db_error::Bound;
 use crate::connection::prepared::Prepared;
 use crate::sql::identity::Identity;
 use crate::sql::operator::Operator;
-use crate::target::Target;
 use crate::target::condition::{self, Resolution, ResolvedCondition};
 use crate::target::name::{Ident, TableName};
 use crate::target::nearest::nearest;
+use crate::target::{ChildTable, Target};
 
 /// A column, as the catalog describes it.
 #[derive(Clone, Debug)]
@@ -65,18 +65,38 @@ pub(crate) struct Leaf {
     pub(crate) identity: Identity,
 }
 
-/// A table whose rows are deleted before the rows that they refer to.
+/// A table that physically stores rows which are deleted before the rows that they refer to.
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
     pub(crate) oid: u32,
     /// The name with its schema.
     pub(crate) table: TableName,
-    /// The referencing column of the child.
-    pub(crate) column: Column,
-    /// The column of the target's table to which the child's column refers.
-    pub(crate) refers_to: Ident,
+    /// The referencing columns.
+    pub(crate) references: Vec<Reference>,
     pub(crate) identity: Identity,
 }
+
+/// A column of a child, and the column of the target's table to which it refers.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub(crate) column: Column,
+    pub(crate) refers_to: Ident,
+}
+
+impl Child {
+    /// Returns the referencing columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Ident> {
+        self.references.iter().map(|reference| &reference.column.name)
+    }
+
+    /// Returns the columns of the target's table that are referenced.
+    pub(crate) fn refers_to(&self) -> impl Iterator<Item = &Ident> {
+        self.references.iter().map(|reference| &reference.refers_to)
+    }
+}
+
+/// The maximum number of partitions of a child table. Each partition is a part of the statement.
+const CHILD_PARTITIONS: usize = 100;
 
 /// The result of looking up a target in the catalog.
 pub(crate) enum TableLookup {
@@ -120,7 +140,7 @@ const LOCATE: &str = include_str!("catalog/locate.sql");
 /// type of an extension, the operator of the default operator class is used.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 
-/// Returns the column to which a column of another table refers: the column that a foreign key
+/// Returns the columns to which columns of another table refer: the columns that a foreign key
 /// references or, if there is no foreign key, the primary key.
 const CHILD: &str = include_str!("catalog/child.sql");
 
@@ -195,7 +215,7 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
     let mut children = Vec::new();
     for child in &target.children {
         match locate_child(lookup, target, oid, child).await? {
-            Ok(found) => children.push(found),
+            Ok(found) => children.extend(found),
             Err(why) => return Ok(TableLookup::Unfit(why)),
         }
     }
@@ -268,58 +288,92 @@ async fn columns(client: &Prepared, oid: u32) -> Result<Vec<Column>, Error> {
     client.rows(COLUMNS, &[&oid]).await?.iter().map(column).collect()
 }
 
-/// Looks up a child table. The outer `Result` is a database error; the inner one explains why the
-/// table cannot be a child.
+/// Looks up a child table. Returns one child for each table that contains its rows. The outer
+/// `Result` is a database error; the inner one explains why the table cannot be a child.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,
     parent: u32,
-    (table, column): &(TableName, Ident),
-) -> Result<Result<Child, String>, Error> {
+    ChildTable { table, columns }: &ChildTable,
+) -> Result<Result<Vec<Child>, String>, Error> {
     let client = lookup.catalog;
+    let names: Vec<&str> = columns.iter().map(Ident::as_str).collect();
     let row = match named(lookup, table).await? {
-        Some(oid) => client.row(CHILD, &[&oid, &column.as_str(), &parent]).await?,
+        Some(oid) => client.row(CHILD, &[&oid, &names, &parent]).await?,
         None => None,
     };
     let Some(row) = row else {
         let hint = similar_table(client, table).await?;
         return Ok(Err(format!("children: there is no table {}{hint}", table.quoted())));
     };
-    let (kind, inherited): (&str, bool) = (row.try_get(1)?, row.try_get(4)?);
-    if kind != "r" || inherited {
-        let why = "it is the target itself, or its rows are not all in one ordinary table; use a foreign key with ON DELETE CASCADE instead";
-        return Ok(Err(format!("children: {} cannot be used: {why}", table.quoted())));
+    let unusable =
+        |why: &str| Ok(Err(format!("children: {} cannot be used: it is {why}", table.quoted())));
+    let (oid, kind): (u32, &str) = (row.try_get(0)?, row.try_get(1)?);
+    if let Some(why) = unfit(kind) {
+        return unusable(why);
     }
-    let oid: u32 = row.try_get(0)?;
-    let tree = client.rows(LOCATE, &[&oid]).await?;
-    let Some(member) = tree.first().map(Member::of).transpose()? else {
-        return Ok(Err(format!("children: there is no table {}", table.quoted())));
+    let tree: Vec<Member> =
+        client.rows(LOCATE, &[&oid]).await?.iter().map(Member::of).collect::<Result<_, Error>>()?;
+    if tree.iter().any(|member| member.identity.oid == parent) {
+        return unusable("the target itself");
+    }
+    if tree.len() > CHILD_PARTITIONS {
+        return unusable("a table with more than 100 partitions; use ON DELETE CASCADE instead");
+    }
+    if tree.iter().any(|member| member.kind == "f") {
+        return unusable("a table with a partition on another server");
+    }
+    let refers_to: Option<Vec<String>> = row.try_get(2)?;
+    let references =
+        match references(target, (table, columns), &self::columns(client, oid).await?, refers_to) {
+            Ok(references) => references,
+            Err(why) => return Ok(Err(format!("children: {why}"))),
+        };
+    let child = |member: Member| Child {
+        oid: member.identity.oid,
+        table: member.identity.table.clone(),
+        references: references.clone(),
+        identity: member.identity,
     };
-    let columns = columns(client, oid).await?;
-    let Some(found) = columns.iter().find(|found| found.name == *column).cloned() else {
-        return Ok(Err(format!(
-            "children: {}",
-            no_column(table, column, columns.iter().map(|column| &column.name))
-        )));
-    };
-    let Some(refers_to) = row.try_get::<_, Option<String>>(5)? else {
+    Ok(Ok(tree.into_iter().filter(|member| member.kind == "r").map(child).collect()))
+}
+
+/// Returns the columns of a child with the columns to which they refer. `known` contains all columns
+/// of the child.
+fn references(
+    target: &Target,
+    (table, columns): (&TableName, &[Ident]),
+    known: &[Column],
+    refers_to: Option<Vec<String>>,
+) -> Result<Vec<Reference>, String> {
+    let mut found = Vec::new();
+    for name in columns {
+        let Some(column) = known.iter().find(|column| column.name == *name) else {
+            return Err(no_column(table, name, known.iter().map(|column| &column.name)));
+        };
+        if column.equals.is_none() {
+            return Err(format!(
+                "{}.{} is {}, a type whose values cannot be compared for equality",
+                table.quoted(),
+                name.quoted(),
+                column.sql_type
+            ));
+        }
+        found.push(column.clone());
+    }
+    let Some(refers_to) = refers_to else {
         let (child, parent) = (table.quoted(), target.table.quoted());
-        return Ok(Err(format!(
-            "children: no foreign key says what {child}.{} refers to in {parent}, and {parent} has no single-column primary key",
-            column.quoted()
-        )));
+        let names: Vec<String> = columns.iter().map(Ident::quoted).collect();
+        return Err(format!(
+            "no foreign key says what {child} ({}) refers to in {parent}, and the primary key of {parent} does not have as many columns",
+            names.join(", ")
+        ));
     };
-    if found.equals.is_none() {
-        let why = format!(
-            "{} is {}, a type whose values cannot be compared for equality",
-            column.quoted(),
-            found.sql_type
-        );
-        return Ok(Err(format!("children: {}.{why}", table.quoted())));
-    }
-    let Member { identity, .. } = member;
-    let table = identity.table.clone();
-    Ok(Ok(Child { oid, table, column: found, refers_to: Ident::new(refers_to), identity }))
+    let reference = |(column, refers_to): (Column, String)| Reference {
+        column,
+        refers_to: Ident::new(refers_to),
+    };
+    Ok(found.into_iter().zip(refers_to).map(reference).collect())
 }
 
 fn no_column<'a>(

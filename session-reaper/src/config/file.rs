@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
-use reaper::{Ancient, Ident, Order, Reason, TableName, Unit};
+use reaper::{Ancient, ChildTable, Ident, Order, Reason, TableName, Unit};
 
 /// The range of `chunk`, which is the same as the range of `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
@@ -17,6 +17,9 @@ const DUE: &str =
     r#"expected an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }]"#;
 
 const CHILDREN: &str = r#"expected an array such as [{ table = "tokens", column = "session_id" }]"#;
+
+const COLUMNS: &str =
+    r#"expected an array of different column names, such as ["session_id", "kind"]"#;
 
 const TABLE: &str = r#"expected a name such as sessions, auth.sessions or "Session" (quoted)"#;
 
@@ -42,7 +45,7 @@ pub(super) struct Entry {
     pub(super) due: Option<Vec<Reason>>,
     pub(super) filter: Option<String>,
     pub(super) group: Option<String>,
-    pub(super) children: Option<Vec<(TableName, Ident)>>,
+    pub(super) children: Option<Vec<ChildTable>>,
     pub(super) ancient: Option<Ancient>,
     pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
@@ -203,23 +206,24 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
     Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
 }
 
-fn children_of<'s>(
-    source: &mut Source<'s>,
-    tables: &[(usize, &DeTable<'s>)],
-) -> Vec<(TableName, Ident)> {
+fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) -> Vec<ChildTable> {
     let mut children = Vec::new();
     for (at, keys) in tables {
-        let [table, column] = source.keys(keys, ["table", "column"]);
-        for (key, found) in [("table", &table), ("column", &column)] {
-            if found.is_none() {
-                source.wrong(*at, format!("children: an entry without `{key}`; {CHILDREN}"));
-            }
+        let [table, column, columns] = source.keys(keys, ["table", "column", "columns"]);
+        let missing =
+            [("table", table.is_none()), ("column", column.is_none() && columns.is_none())];
+        for (key, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+            source.wrong(*at, format!("children: an entry without `{key}`; {CHILDREN}"));
         }
-        let (table, column) = (
-            source.read(table, TableName::parse, TABLE),
-            source.read(column, Ident::parse, COLUMN),
-        );
-        children.extend(table.zip(column));
+        if column.is_some() && columns.is_some() {
+            source
+                .wrong(*at, "children: an entry with both `column` and `columns`; remove `column`");
+        }
+        let table = source.read(table, TableName::parse, TABLE);
+        let column = source.read(column, Ident::parse, COLUMN);
+        let columns = source.names(columns, COLUMNS);
+        let columns = columns.or_else(|| column.map(|column| vec![column]));
+        children.extend(table.zip(columns).map(|(table, columns)| ChildTable { table, columns }));
     }
     children
 }

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::values::ConfigErrors;
-use reaper::nearest;
+use reaper::{Ident, nearest};
 
 /// A file and the errors found in it.
 pub(super) struct Source<'s> {
@@ -104,6 +104,28 @@ impl<'s> Source<'s> {
             self.wrong_value(&found, right);
         }
         value
+    }
+
+    /// Parses an array of at least one column name, each of which occurs once. `right` describes
+    /// valid values.
+    pub(super) fn names(
+        &mut self,
+        found: Option<KeyValue<'_, 's>>,
+        right: &str,
+    ) -> Option<Vec<Ident>> {
+        let found = found?;
+        let array = found.value.get_ref().as_array();
+        let names: Option<Vec<Ident>> = array.and_then(|array| {
+            array.iter().map(|value| value.get_ref().as_str().and_then(Ident::parse)).collect()
+        });
+        let names = names.filter(|names| {
+            let once = |(n, name): (usize, &Ident)| !names[..n].contains(name);
+            !names.is_empty() && names.iter().enumerate().all(once)
+        });
+        if names.is_none() {
+            self.wrong_value(&found, right);
+        }
+        names
     }
 
     /// Returns a whole number within a range.

@@ -291,17 +291,19 @@ async fn children_without_a_foreign_key_refer_to_the_primary_key() {
 async fn invalid_children_are_rejected_with_the_reason() {
     let database = with(
         "CREATE TABLE t (id int, due timestamptz); CREATE INDEX ON t (due);
-         CREATE TABLE kids (parent int); CREATE TABLE parted (parent int) PARTITION BY HASH (parent);
+         CREATE TABLE kids (parent int, other int);
          INSERT INTO t VALUES (1, now() - interval '9 days')",
     )
     .await;
     for (table, column, expected) in [
         ("kidz", "parent", "children: there is no table kidz; did you mean public.kids?"),
         ("kids", "parents", "did you mean parent?"),
-        ("kids", "parent", "no foreign key says what kids.parent refers to"),
-        ("parted", "parent", "its rows are not all in one ordinary table"),
+        ("kids", "parent", "no foreign key says what kids (parent) refers to"),
+        ("kids", "parent', 'other", "no foreign key says what kids (parent, other) refers to"),
+        ("t", "id", "children: t cannot be used: it is the target itself"),
     ] {
-        let config = target(&format!("children = [{{ table = '{table}', column = '{column}' }}]"));
+        let columns = format!("columns = ['{column}']");
+        let config = target(&format!("children = [{{ table = '{table}', {columns} }}]"));
         let reaped = reap_by(&database, &config, &[]).await;
         let why = reaped.target("t")["why"].as_str().unwrap();
         assert!(why.contains(expected), "{expected}\n{why}");

@@ -12,6 +12,7 @@ mod accounts;
 mod ancient;
 mod cascades;
 mod check;
+mod child_tables;
 mod chunk_size;
 mod clock;
 mod conditions;

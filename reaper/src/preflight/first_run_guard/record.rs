@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::Ident;
-use crate::target::{Ancient, Target};
+use crate::target::{Ancient, ChildTable, Target};
 
 /// The number of runs whose shares are kept.
 pub(super) const RUNS: usize = 3;
@@ -161,7 +161,14 @@ fn key(target: &Target, table: &[String; 2]) -> String {
     let children: Vec<_> = target
         .children
         .iter()
-        .map(|(table, column)| json!([table.to_string(), column.as_str()]))
+        .map(|ChildTable { table, columns }| match columns.as_slice() {
+            // Earlier versions supported only one column.
+            [column] => json!([table.to_string(), column.as_str()]),
+            columns => {
+                let columns: Vec<&str> = columns.iter().map(Ident::as_str).collect();
+                json!([table.to_string(), columns])
+            }
+        })
         .collect();
     let group = target.group.as_ref().map(Ident::as_str);
     let ancient = match target.ancient {
@@ -207,10 +214,10 @@ mod tests {
             Target { filter: Some("t.used".into()), ..target() },
             Target { group: Some(Ident::new("family")), ..target() },
             Target {
-                children: vec![(
-                    TableName { schema: None, name: Ident::new("u") },
-                    Ident::new("t_id"),
-                )],
+                children: vec![ChildTable {
+                    table: TableName { schema: None, name: Ident::new("u") },
+                    columns: vec![Ident::new("t_id")],
+                }],
                 ..target()
             },
             Target { ancient: Ancient::Due, ..target() },
