@@ -60,7 +60,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) target: &'a Target,
     /// The oid of the table that the target names.
     pub(crate) oid: u32,
-    pub(crate) condition: Option<&'a ResolvedCondition>,
+    /// The conditions of the target and of its reasons.
+    pub(crate) conditions: &'a [ResolvedCondition],
     /// The tables that contain the rows of the target, each with one pass per reason.
     pub(crate) leaves: &'a [(Leaf, Vec<PassSql>)],
     /// The highest number of rows in a chunk.

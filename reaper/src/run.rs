@@ -333,8 +333,8 @@ impl Sweep {
                 continue;
             }
             // The statements find the table and each child by name and by oid, look for a similar
-            // name if a table does not exist, and parse the condition.
-            let reading = if target.filter.is_some() { READ_STATEMENTS } else { 0 };
+            // name if a table does not exist, and parse the conditions.
+            let reading = READ_STATEMENTS * target.conditions().count();
             let statements = 3 + 2 * target.children.len() + reading;
             let prepared =
                 TargetRun::prepare(lookup, (target, &*self.observer), started_at, &self.remembered);

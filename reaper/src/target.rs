@@ -40,6 +40,8 @@ pub struct Reason {
     pub zone: Option<Tz>,
     /// The unit of an integer column.
     pub unit: Option<Unit>,
+    /// An SQL condition on the row `t`. A row that does not satisfy it is not due for this reason.
+    pub filter: Option<String>,
 }
 
 /// The scan order of a pass.
@@ -100,7 +102,7 @@ pub struct Target {
     /// The reasons, each with one pass, in this order. A row that is due for several reasons is
     /// counted only for the first of these reasons.
     pub reasons: Vec<Reason>,
-    /// An SQL condition on the row `t`. A row that does not satisfy it is not due.
+    /// An SQL condition on the row `t`. A row that does not satisfy it is not due for any reason.
     pub filter: Option<String>,
     /// A column that groups rows: rows with the same value are deleted only when all of them are
     /// due. A row whose value is null forms a separate group.
@@ -129,7 +131,7 @@ impl Reason {
     /// Creates the reason `expired`: the time in `column` was more than `keep` ago.
     pub fn new(column: impl Into<String>, keep: Duration) -> Self {
         let (name, column) = ("expired".to_owned(), Ident::new(column));
-        Self { name, column, keep, zone: None, unit: None }
+        Self { name, column, keep, zone: None, unit: None, filter: None }
     }
 }
 
@@ -152,6 +154,16 @@ impl Target {
             absent: Absent::Fails("check the name and the search_path".to_owned()),
             is_own_history: false,
         }
+    }
+
+    /// Returns the conditions of the target and of its reasons.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &String> {
+        self.filter.iter().chain(self.reasons.iter().filter_map(|reason| reason.filter.as_ref()))
+    }
+
+    /// Returns whether the target keeps rows whose due time is past.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        self.group.is_some() || self.conditions().next().is_some()
     }
 }
 

@@ -95,6 +95,9 @@ fn written(target: &Target) -> String {
         let keep = humantime::format_duration(reason.keep).to_string();
         let (name, column, keep) = (text(&reason.name), text(&reason.column.quoted()), text(&keep));
         let _ = write!(toml, "{{ reason = {name}, column = {column}, keep = {keep}");
+        if let Some(filter) = &reason.filter {
+            let _ = write!(toml, ", where = {}", text(filter));
+        }
         if let Some(zone) = reason.zone {
             let _ = write!(toml, ", zone = {}", text(zone.name()));
         }

@@ -75,7 +75,7 @@ pub(super) async fn back_to_itself(
     let what = format!(
         "{cascade} deletes more rows of {table} with each deleted row, whether or not they are due, and these rows are not counted"
     );
-    let finding = if target.filter.is_some() || target.group.is_some() {
+    let finding = if target.keeps_rows() {
         Finding::new(
             Code::SelfCascade,
             format!("{what}; the cascade ignores `where` and `group`"),

@@ -39,7 +39,8 @@ impl Subject<'_> {
         let oids: Vec<u32> = self.leaves.iter().map(|(leaf, _)| leaf.oid).collect();
         let due: Vec<&str> =
             self.target.reasons.iter().map(|reason| reason.column.as_str()).collect();
-        let mut findings = self.condition.map(condition::judge).unwrap_or_default();
+        let mut findings: Vec<Finding> =
+            self.conditions.iter().flat_map(condition::judge).collect();
         if findings.iter().any(Finding::is_unsafe) && !rules.force_unsafe {
             // Do not plan any statement, because planning may call functions in the condition.
             return Ok(Examined { findings, chunk_limits: ChunkLimits::new() });
@@ -119,10 +120,10 @@ impl Subject<'_> {
             let Err(error) = examined.map(|found| findings.extend(found)) else { continue };
             match (error.code(), &pass.only) {
                 (Some(&SqlState::INSUFFICIENT_PRIVILEGE), _) => {
-                    let reads = match self.condition {
-                        Some(condition) => condition::grants(auxiliary, condition).await?,
-                        None => Vec::new(),
-                    };
+                    let mut reads = Vec::new();
+                    for condition in self.conditions {
+                        reads.extend(condition::grants(auxiliary, condition).await?);
+                    }
                     findings.push(table.privilege_missing(&known.others, reads, &chain(&error)));
                     break;
                 }
@@ -164,11 +165,11 @@ impl Subject<'_> {
 
     /// Adds the columns that the statements name because of `where` or `group`.
     fn names_of_condition(&self, table: &mut Table) {
-        let read = self.condition.iter().flat_map(|condition| condition.columns());
+        let read = self.conditions.iter().flat_map(|condition| condition.columns());
         let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
         // The statements also name `xmax`, which contains the transaction that has locked a row.
-        let locked =
-            (self.condition.is_some() || self.target.group.is_some()).then(|| Ident::new("xmax"));
+        let locked = (!self.conditions.is_empty() || self.target.group.is_some())
+            .then(|| Ident::new("xmax"));
         table.also_names(read.chain(&self.target.group).chain(&locked));
     }
 

@@ -31,8 +31,8 @@ pub(crate) struct Table {
     pub(crate) oid: u32,
     /// The schema-qualified name.
     pub(crate) name: TableName,
-    /// The condition from the target's `where`.
-    pub(crate) condition: Option<ResolvedCondition>,
+    /// The conditions from `where` of the target and of its reasons.
+    pub(crate) conditions: Vec<ResolvedCondition>,
     /// The tables that contain the rows of this table, each with one pass per reason.
     pub(crate) leaves: Vec<(Leaf, Vec<PassSql>)>,
 }
@@ -232,7 +232,9 @@ pub(crate) fn passes(
             "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion"
         );
     }
-    let reasons = target.reasons.iter().zip(located.due);
+    let mut conditions: Vec<ResolvedCondition> = located.condition.iter().cloned().collect();
+    conditions.extend(located.of_reasons.iter().flatten().cloned());
+    let reasons = target.reasons.iter().zip(located.due.into_iter().zip(located.of_reasons));
     let due = reasons
         .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
         .collect::<Result<Vec<_>, _>>()?;
@@ -241,14 +243,20 @@ pub(crate) fn passes(
         Some(Group { column, equals, table, reasons: due.clone() })
     });
     let condition = located.condition;
-    let in_condition = condition.iter().flat_map(ResolvedCondition::reads);
+    let in_condition = conditions.iter().flat_map(ResolvedCondition::reads);
     let read: Vec<Identity> = group
         .iter()
         .map(|group| located.identity.with_columns([&group.column.name].into_iter()))
         .chain(in_condition.map(|relation| Identity::of_name(relation.oid, relation.name.clone())))
         .collect();
-    let only =
-        (condition.is_some() || group.is_some()).then(|| Only { filter: condition.clone(), group });
+    let only = |due: &Due| {
+        let keeps = condition.is_some() || due.condition.is_some() || group.is_some();
+        keeps.then(|| Only {
+            filter: condition.clone(),
+            of_reason: due.condition.clone(),
+            group: group.clone(),
+        })
+    };
     let children: Vec<Identity> =
         located.children.iter().map(|child| child.identity.with_columns(child.columns())).collect();
     let now = Instant::now();
@@ -257,7 +265,7 @@ pub(crate) fn passes(
         let columns =
             columns.chain(&target.group).chain(located.children.iter().flat_map(Child::refers_to));
         // `where` may read any column.
-        let this = if target.filter.is_some() {
+        let this = if target.conditions().next().is_some() {
             leaf.identity.clone()
         } else {
             leaf.identity.with_columns(columns)
@@ -267,7 +275,7 @@ pub(crate) fn passes(
             oid: leaf.oid,
             // A pass with a condition does not use a watermark: a row that the condition kept
             // earlier may be deletable now.
-            from: only
+            from: only(this)
                 .is_none()
                 .then(|| watermarks.from(&(target.name.clone(), leaf.oid, index), now))
                 .flatten(),
@@ -276,7 +284,7 @@ pub(crate) fn passes(
             due: this.clone(),
             key: leaf.key.clone(),
             earlier: due[..index].to_vec(),
-            only: only.clone(),
+            only: only(this),
             children: located.children.clone(),
             tables: tables.clone(),
             read: read.clone(),
@@ -286,5 +294,5 @@ pub(crate) fn passes(
         due.iter().enumerate().map(pass).collect()
     };
     let leaves = located.leaves.iter().map(|leaf| (leaf.clone(), passes(leaf))).collect();
-    Ok(Table { oid: located.oid, name: located.table, condition, leaves })
+    Ok(Table { oid: located.oid, name: located.table, conditions, leaves })
 }

@@ -185,11 +185,10 @@ impl<'a> TargetRun<'a> {
     ) -> Result<(), Error> {
         if let Some(table) = &self.table {
             let chunk = self.target.chunk.unwrap_or(pace.max_chunk);
-            let condition = table.condition.as_ref();
             let subject = Subject {
                 target: self.target,
                 oid: table.oid,
-                condition,
+                conditions: &table.conditions,
                 leaves: &table.leaves,
                 chunk,
             };
@@ -314,7 +313,7 @@ impl<'a> TargetRun<'a> {
     /// Returns the oids of the target's tables if the target keeps rows because of `where` or
     /// `group`, and otherwise none.
     pub(crate) fn keeping(&self) -> impl Iterator<Item = u32> {
-        let keeps = self.target.filter.is_some() || self.target.group.is_some();
+        let keeps = self.target.keeps_rows();
         self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
     }
 

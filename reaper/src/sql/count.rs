@@ -64,7 +64,7 @@ impl PassSql {
     /// the examined rows may be deleted.
     pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
-        let due = self.due.condition(&mut query);
+        let due = self.due.time(&mut query);
         let cap = query.bind(cap);
         let back = self
             .columns()
@@ -81,7 +81,7 @@ impl PassSql {
             ),
             Some(only) => {
                 let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
-                only.looked_at(&newest, &columns, only.filter(), "true", &from, &mut query)
+                only.looked_at(&newest, &columns, only.filter_of_row(), "true", &from, &mut query)
             }
         };
         query

@@ -284,7 +284,7 @@ impl PassSql {
     ) -> (String, String) {
         let (column, cast, table) = (&group.column.name, &group.column.cast, &self.table);
         let mut alone = vec![format!("t.{column} IS NULL")];
-        alone.extend(only.filter());
+        alone.extend(only.filter_of_row());
         alone.extend(locked.map(str::to_owned));
         let among = locked.map(|locked| format!(" AND {locked}")).unwrap_or_default();
         let whole = only.is_whole(group, "SELECT p.of_group AS of_row", locked, query);
@@ -294,12 +294,16 @@ impl PassSql {
              WHERE {due} AND {}{among} OFFSET 0) AS d WHERE d.of_group IS NOT NULL) AS p WHERE {whole})",
             self.this_table("t")
         );
+        // A row of a group that is whole may be due for another reason only.
+        let of_reason =
+            only.of_reason.as_ref().map(|condition| format!(" AND {}", condition.case()));
         // Inside a CASE, this condition remains a hash table lookup for each row of the key range
         // and does not become a join.
         let decided = format!(
-            "CASE WHEN t.{column} IS NULL THEN ({}) ELSE t.{column}::{cast} {} ANY (SELECT w.of_group FROM reaped_whole w) END",
+            "CASE WHEN t.{column} IS NULL THEN ({}) ELSE t.{column}::{cast} {} ANY (SELECT w.of_group FROM reaped_whole w){} END",
             alone.join(" AND "),
-            group.equals
+            group.equals,
+            of_reason.unwrap_or_default()
         );
         (groups, decided)
     }

@@ -24,6 +24,7 @@ fn due(name: &str, cutoff: &str) -> Due {
         floor: None,
         skipped: None,
         counts: Counts::Instant,
+        condition: None,
     }
 }
 
@@ -97,8 +98,11 @@ fn filter_and_group_do_not_change_key_ranges() {
     let (column, equals) =
         (column("family", "uuid"), Operator::new(&Ident::new("pg_catalog"), "="));
     let group = Group { column, equals, table: r#""app"."whole""#.to_owned(), reasons };
-    let only =
-        Only { filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")), group: Some(group) };
+    let only = Only {
+        filter: Some(ResolvedCondition::unseen("t.kind = 'x' -- why")),
+        of_reason: None,
+        group: Some(group),
+    };
     let pass = PassSql { only: Some(only), earlier: Vec::new(), key: Vec::new(), ..pass() };
     let (all, some) = (KeyRange::default(), KeyRange { low: Some(vec![text("1")]), high: None });
     assert_snapshot!(

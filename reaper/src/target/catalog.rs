@@ -38,8 +38,10 @@ pub(crate) struct Located {
     /// The name with its schema, like all names in this struct, so that the name is independent of
     /// the search path.
     pub(crate) table: TableName,
-    /// The resolved `where`.
+    /// The resolved `where` of the target.
     pub(crate) condition: Option<ResolvedCondition>,
+    /// The resolved `where` of each reason.
+    pub(crate) of_reasons: Vec<Option<ResolvedCondition>>,
     /// One due column per reason, in the order of the target's reasons.
     pub(crate) due: Vec<Column>,
     pub(crate) group: Option<Column>,
@@ -220,18 +222,28 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
         }
     }
     let (table, identity) = (root.identity.table.clone(), root.identity.clone());
-    let condition = match &target.filter {
-        None => None,
-        Some(filter) => match condition::resolve(lookup.configured, &table, oid, filter).await? {
-            Resolution::Condition(condition) => Some(condition),
-            Resolution::Refused(why, remedy) => return Ok(TableLookup::Refused(why, remedy)),
-            Resolution::Locked(bound) => return Ok(TableLookup::Locked(bound)),
-        },
-    };
+    let mut conditions = Vec::new();
+    let filters = target.reasons.iter().map(|reason| &reason.filter);
+    for filter in [&target.filter].into_iter().chain(filters) {
+        conditions.push(match filter {
+            None => None,
+            Some(filter) => {
+                match condition::resolve(lookup.configured, &table, oid, filter).await? {
+                    Resolution::Condition(condition) => Some(condition),
+                    Resolution::Refused(why, remedy) => {
+                        return Ok(TableLookup::Refused(why, remedy));
+                    }
+                    Resolution::Locked(bound) => return Ok(TableLookup::Locked(bound)),
+                }
+            }
+        });
+    }
+    let of_reasons = conditions.split_off(1);
     Ok(TableLookup::Table(Box::new(Located {
         oid,
         table,
-        condition,
+        condition: conditions.into_iter().flatten().next(),
+        of_reasons,
         due,
         group,
         leaves,

@@ -95,6 +95,13 @@ impl ResolvedCondition {
         &self.0.sql
     }
 
+    /// Returns a condition that is true or false, and never null. Because the expression is inside a
+    /// CASE, the planner cannot use it for an index scan or a join. The expression is evaluated row
+    /// by row, and the position in the index alone determines what is read.
+    pub(crate) fn case(&self) -> String {
+        format!("CASE WHEN (\n{}\n) THEN true ELSE false END", self.sql())
+    }
+
     /// Returns the expression without the schema `pg_catalog`, for messages.
     pub(crate) fn shown(&self) -> &str {
         &self.0.shown

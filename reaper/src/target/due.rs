@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::sql::query::Text;
 use crate::target::catalog::Column;
+use crate::target::condition::ResolvedCondition;
 use crate::target::wall::past;
 use crate::target::{Ancient, Reason, Unit};
 
@@ -21,6 +22,8 @@ pub(crate) struct Due {
     /// forward and skipped these times. The range includes its start and excludes its end.
     pub(crate) skipped: Option<(Text, Text)>,
     pub(crate) counts: Counts,
+    /// The condition of the reason.
+    pub(crate) condition: Option<ResolvedCondition>,
 }
 
 /// How a value of the column represents a moment.
@@ -40,7 +43,7 @@ impl Due {
     pub(crate) fn new(
         reason: &Reason,
         ancient: Ancient,
-        column: Column,
+        (column, condition): (Column, Option<ResolvedCondition>),
         started_at: DateTime<Utc>,
     ) -> Result<Self, String> {
         let (name, sql_type) = (reason.column.quoted(), column.sql_type.as_str());
@@ -104,7 +107,7 @@ impl Due {
             )),
         }?;
         let floor = (ancient != Ancient::Due).then(|| Text(floor(sql_type, &counts)));
-        Ok(Self { column, cutoff: Text(cutoff), floor, skipped, counts })
+        Ok(Self { column, cutoff: Text(cutoff), floor, skipped, counts, condition })
     }
 }
 
@@ -177,10 +180,10 @@ mod tests {
     ) -> Result<Due, String> {
         let zone = zone.map(|zone| zone.parse().unwrap());
         let keep = Duration::from_hours(1);
-        let reason = Reason { name: "expired".into(), column: Ident::new("c"), keep, zone, unit };
+        let reason = Reason { name: "expired".into(), zone, unit, ..Reason::new("c", keep) };
         let (sql_type, cast) = (sql_type.to_owned(), sql_type.to_owned());
         let column = Column { name: Ident::new("c"), sql_type, cast, equals: None };
-        Due::new(&reason, ancient, column, started_at.parse().unwrap())
+        Due::new(&reason, ancient, (column, None), started_at.parse().unwrap())
     }
 
     fn cutoff(sql_type: &str, zone: Option<&str>, unit: Option<Unit>) -> Result<String, String> {

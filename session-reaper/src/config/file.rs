@@ -173,8 +173,8 @@ fn reasons_of<'s>(
 fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option<Reason> {
     const UNITS: [(&str, Unit); 3] =
         [("s", Unit::Seconds), ("ms", Unit::Milliseconds), ("us", Unit::Microseconds)];
-    let [name, column, keep, zone, unit] =
-        source.keys(table, ["reason", "column", "keep", "zone", "unit"]);
+    let [name, column, keep, zone, unit, filter] =
+        source.keys(table, ["reason", "column", "keep", "zone", "unit", "where"]);
     for (key, found) in [("reason", &name), ("column", &column), ("keep", &keep)] {
         if found.is_none() {
             source.wrong(at, format!("due: an entry without `{key}`; {DUE}"));
@@ -203,7 +203,9 @@ fn reason<'s>(source: &mut Source<'s>, at: usize, table: &DeTable<'s>) -> Option
         |text| UNITS.iter().find(|(known, _)| *known == text).map(|(_, unit)| *unit),
         r#"expected "s", "ms" or "us""#,
     );
-    Some(Reason { name: name?, column: column?, keep: keep?, zone, unit })
+    let filter = source.text(filter).map(|text| text.trim().to_owned());
+    let filter = filter.filter(|filter| !filter.is_empty());
+    Some(Reason { name: name?, column: column?, keep: keep?, zone, unit, filter })
 }
 
 fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) -> Vec<ChildTable> {

@@ -48,6 +48,7 @@ mod preset_tables;
 mod presets;
 mod query_plans;
 mod real_packages;
+mod reason_conditions;
 mod reference;
 mod reload;
 mod replaced_tables;

@@ -155,7 +155,12 @@ fn key(target: &Target, table: &[String; 2]) -> String {
         .map(|reason| {
             let (zone, unit) =
                 (reason.zone.map(chrono_tz::Tz::name), reason.unit.map(|unit| format!("{unit:?}")));
-            json!([reason.column.as_str(), reason.keep.as_nanos().to_string(), zone, unit])
+            let keep = reason.keep.as_nanos().to_string();
+            let mut decides =
+                vec![json!(reason.column.as_str()), json!(keep), json!(zone), json!(unit)];
+            // Earlier versions supported no condition of a reason.
+            decides.extend(reason.filter.as_ref().map(|filter| json!(filter)));
+            json!(decides)
         })
         .collect();
     let children: Vec<_> = target
