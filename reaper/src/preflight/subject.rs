@@ -19,6 +19,7 @@ use crate::run::tables::IS_THERE;
 use crate::sql::PassSql;
 use crate::target::Absent;
 use crate::target::catalog::{Child, Leaf};
+use crate::target::condition::ResolvedCondition;
 use crate::target::name::{Ident, TableName};
 
 /// The catalog data of a target, which is read before its passes are checked.
@@ -165,7 +166,7 @@ impl Subject<'_> {
 
     /// Adds the columns that the statements name because of `where` or `group`.
     fn names_of_condition(&self, table: &mut Table) {
-        let read = self.conditions.iter().flat_map(|condition| condition.columns());
+        let read = self.conditions.iter().flat_map(ResolvedCondition::columns);
         let read = read.filter(|(oid, _)| *oid == self.oid).map(|(_, column)| column);
         // The statements also name `xmax`, which contains the transaction that has locked a row.
         let locked = (!self.conditions.is_empty() || self.target.group.is_some())
@@ -215,8 +216,8 @@ impl Subject<'_> {
         for child in first {
             let oid = child.oid;
             let columns: Vec<&Ident> = child.columns().collect();
-            let names: Vec<&str> = child.columns().map(Ident::as_str).collect();
-            let Some(mut table) = Table::read(auxiliary, &[oid], &names).await?.remove(&oid) else {
+            let due: Vec<&str> = child.columns().map(Ident::as_str).collect();
+            let Some(mut table) = Table::read(auxiliary, &[oid], &due).await?.remove(&oid) else {
                 continue;
             };
             table.also_names(child.columns());

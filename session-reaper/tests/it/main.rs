@@ -49,6 +49,7 @@ mod presets;
 mod query_plans;
 mod real_packages;
 mod reason_conditions;
+mod recipes;
 mod reference;
 mod reload;
 mod replaced_tables;
