@@ -339,7 +339,8 @@ impl Sweep {
             let prepared =
                 TargetRun::prepare(lookup, (target, &*self.observer), started_at, &self.remembered);
             // Each of the two connections has its own deadline.
-            let prepared = lock_connection.deadline.with(statements, prepared);
+            // Boxed because the statements make this future large.
+            let prepared = lock_connection.deadline.with(statements, Box::pin(prepared));
             target_runs.extend(auxiliary.deadline.with(statements, prepared).await?);
         }
         target_runs.extend(self.wholly_absent(&target_runs));
