@@ -21,8 +21,8 @@ use crate::run::target_run::TargetRun;
 use crate::sql::{KeyRange, LockWait, PassSql};
 use crate::time::{self, as_f64, milliseconds};
 
-/// The time per row that is assumed if there is no history: the highest measured value, including
-/// the time for cascades.
+/// The time per row that is assumed if there is no history: the highest measured value. Rows of other
+/// tables that are deleted with the row take as long.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
 /// Estimates are based on an earlier run only if it deleted at least this number of rows from the
@@ -178,7 +178,8 @@ impl Sweep {
                 first_run_guard.judge_later(target, table_share, self.first_run)
             });
         }
-        self.estimate(&mut planned, reports);
+        let rows_per_row = 1.0 + dependents_per_row(auxiliary, &tables).await?;
+        self.estimate(&mut planned, reports, rows_per_row);
         if sql {
             let passes: Vec<&PassSql> = tables.iter().copied().flatten().collect();
             for pass in passes {
@@ -189,8 +190,9 @@ impl Sweep {
     }
 
     /// Estimates the duration from the last run that deleted enough rows, or from the measured
-    /// default.
-    fn estimate(&self, planned: &mut PlannedTarget, reports: &[RunReport]) {
+    /// default. `rows_per_row` is the average number of rows in all tables that are deleted with a
+    /// row of the target.
+    fn estimate(&self, planned: &mut PlannedTarget, reports: &[RunReport], rows_per_row: f64) {
         let rows = planned.due_rows();
         let targets = reports.iter().filter_map(|report| report.target(&planned.target));
         let mut before = targets.filter_map(|target| {
@@ -203,6 +205,7 @@ impl Sweep {
             planned.estimated_ms = rows.saturating_mul(elapsed_ms) / deleted;
             planned.estimated_by = "history";
         } else {
+            let rows = rounded(as_f64(rows) * rows_per_row);
             let limit = u128::from(self.pace.max_chunk);
             let fitting =
                 (self.pace.chunk_time.as_micros() / TIME_A_ROW.as_micros()).clamp(1, limit);
@@ -250,6 +253,29 @@ async fn due(
         });
     }
     due
+}
+
+/// Estimates, from the statistics, how many rows are deleted with each row of the tables: the rows of
+/// `children`, and the rows that ON DELETE CASCADE deletes directly.
+async fn dependents_per_row(
+    auxiliary: &AuxiliaryConnection,
+    tables: &[&[PassSql]],
+) -> Result<f64, Error> {
+    const CASCADES: &str = "SELECT DISTINCT k.conrelid FROM pg_catalog.pg_constraint k
+        WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.confdeltype OPERATOR(pg_catalog.=) 'c'
+            AND k.confrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
+    let passes = tables.iter().filter_map(|passes| passes.first());
+    let own: Vec<u32> = passes.clone().map(|pass| pass.oid).collect();
+    let mut dependents: Vec<u32> =
+        passes.flat_map(|pass| &pass.children).map(|child| child.oid).collect();
+    for row in auxiliary.rows(CASCADES, &[&own]).await? {
+        dependents.push(row.try_get(0)?);
+    }
+    dependents.sort_unstable();
+    dependents.dedup();
+    dependents.retain(|oid| !own.contains(oid));
+    let rows = TableShare::estimated_rows(auxiliary, &own).await?;
+    Ok(TableShare::estimated_rows(auxiliary, &dependents).await? / rows.max(1.0))
 }
 
 /// Returns the statement that finds the end of the first chunk, and the statement that would delete

@@ -129,6 +129,35 @@ async fn plan_reports_a_refused_target_and_does_not_count_it() {
 }
 
 #[tokio::test]
+async fn estimate_includes_the_rows_that_are_deleted_with_a_row() {
+    let database = Database::empty().await;
+    database
+        .execute(
+            "CREATE TABLE t (id int PRIMARY KEY, due timestamptz); CREATE INDEX ON t (due, id);
+             CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); CREATE INDEX ON c (t_id);
+             CREATE TABLE d (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE); CREATE INDEX ON d (t_id);
+             INSERT INTO t SELECT n, now() - interval '9 days' FROM generate_series(1, 4000) AS n;
+             INSERT INTO c SELECT n, 1 + n % 4000 FROM generate_series(1, 8000) AS n;
+             ANALYZE t, c, d",
+        )
+        .await;
+    let config = "[[target]]\ntable = 't'\nconfirmed = true\nchildren = [{ table = 'c', column = 't_id' }]\n\
+                  due = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+    let estimate = async || {
+        let target = plan(&database, config).await.1["targets"][0].clone();
+        (target["chunks"].as_u64().unwrap(), target["estimated_ms"].as_u64().unwrap())
+    };
+    let (chunks, ms) = estimate().await;
+    database
+        .execute(
+            "INSERT INTO d SELECT n, 1 + n % 4000 FROM generate_series(1, 12000) AS n; ANALYZE d",
+        )
+        .await;
+    // Each row has two rows in `c`, and now also three rows in `d`.
+    assert_eq!(estimate().await, (chunks * 2, ms * 2));
+}
+
+#[tokio::test]
 async fn estimate_is_based_on_the_last_large_run() {
     let database = Database::create().await;
     expired_sessions(&database, 3000).await;
