@@ -195,9 +195,16 @@ impl LockConnection {
 
     /// Reads whether other transactions are writing.
     pub(crate) async fn read_writers(&mut self) -> Result<Option<Writers>, Error> {
-        let sql = Writers::sql();
-        let read = self.client.simple_query(&sql);
-        Ok(Writers::of(&self.deadline.with(2, read).await?))
+        let number = Writers::number();
+        let both = async {
+            tokio::join!(
+                biased;
+                self.client.simple_query(&number),
+                self.client.simple_query(Writers::SNAPSHOT),
+            )
+        };
+        let (number, snapshot) = self.deadline.with(2, both).await;
+        Ok(Writers::of(&number?, &snapshot?))
     }
 
     /// Returns the row of a statement that always returns exactly one row.

@@ -92,9 +92,10 @@ impl LockConnection {
                     }
                 },
                 commit(client),
+                client.simple_query(Writers::SNAPSHOT),
             )
         };
-        let (first, locked, worked, verified, committed) =
+        let (first, locked, worked, verified, committed, snapshot) =
             // Boxed because the statements of a chunk make this future large.
             Box::pin(self.deadline.with(8, all)).await;
         // The first statement that failed is the cause of the later failures.
@@ -107,14 +108,15 @@ impl LockConnection {
             .zip(time(&last))
             .and_then(|(start, end)| end.checked_sub(start))
             .map(Duration::from_micros);
-        Ok(Done { worked, locked: locked?, writers: Writers::of(&last), at_the_server })
+        let writers = snapshot.ok().and_then(|snapshot| Writers::of(&last, &snapshot));
+        Ok(Done { worked, locked: locked?, writers, at_the_server })
     }
 }
 
-/// Commits, and reads whether other transactions are writing. If the commit succeeds and the rest
-/// fails, the result contains the messages up to the failure.
+/// Commits, and assigns an ID to another transaction. If the commit succeeds and the rest fails, the
+/// result contains the messages up to the failure.
 async fn commit(client: &Client) -> Result<Vec<SimpleQueryMessage>, Error> {
-    let sql = format!("COMMIT; {}", Writers::sql());
+    let sql = format!("COMMIT; {}", Writers::number());
     let mut responses = pin!(client.simple_query_raw(&sql).await?);
     let mut messages = Vec::new();
     loop {

@@ -22,21 +22,27 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Returns the statements of a check. The first one assigns an ID, in a transaction of its own,
-    /// and also returns the time. The second one returns the snapshot.
-    pub(crate) fn sql() -> String {
-        format!(
-            "SELECT pg_catalog.pg_current_xact_id(), {MICROSECONDS}; SELECT pg_catalog.pg_current_snapshot()"
-        )
+    /// Returns the statement that assigns an ID. It also returns the time. The statement must be the
+    /// last one of its message, so that its transaction has ended before the snapshot is taken.
+    pub(crate) fn number() -> String {
+        format!("SELECT pg_catalog.pg_current_xact_id(), {MICROSECONDS}")
     }
 
-    /// Returns `None` if the results of [`Self::sql`] are incomplete.
-    pub(crate) fn of(messages: &[SimpleQueryMessage]) -> Option<Self> {
-        let mut values = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        });
-        Some(Self::parse(values.next()?, values.next()?))
+    /// Returns the snapshot. Sent as a message of its own, right after [`Self::number`].
+    pub(crate) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()";
+
+    /// Returns `None` if the results are incomplete.
+    pub(crate) fn of(
+        number: &[SimpleQueryMessage],
+        snapshot: &[SimpleQueryMessage],
+    ) -> Option<Self> {
+        let first = |messages: &[SimpleQueryMessage]| {
+            messages.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+        };
+        Some(Self::parse(&first(number)?, &first(snapshot)?))
     }
 
     /// Parses an ID and a snapshot, `xmin:xmax:xip,…`.

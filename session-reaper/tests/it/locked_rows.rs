@@ -6,7 +6,9 @@
     reason = "a test fails by panicking, and is its own documentation"
 )]
 
-use testkit::{Database, ParkAt, Parking, expired_sessions, reap, reaped, start_reaper};
+use testkit::{
+    Database, ParkAt, Parking, Server, expired_sessions, reap, reap_by, reaped, start_reaper,
+};
 
 const JSON: [&str; 4] = ["run", "--yes", "--output", "json"];
 
@@ -193,6 +195,36 @@ async fn rows_locked_all_at_once_between_chunks_are_counted() {
     assert_eq!(
         (&result["skipped_locked"], &result["remaining"]),
         (&100.into(), &100.into()),
+        "{}",
+        reaped.stderr
+    );
+}
+
+#[tokio::test]
+async fn rows_locked_by_the_newest_transaction_of_the_server_are_counted() {
+    // On a server of its own and without a history, no other transaction ends after the one that
+    // holds the rows.
+    let server = Server::start(&[("autovacuum", "off")]).await;
+    let database = server.database().await;
+    database
+        .execute(
+            "DROP TABLE reaper_runs, reaper_state;
+             CREATE TABLE t (id int, due timestamptz); CREATE INDEX ON t (due);
+             INSERT INTO t SELECT n, now() - n * interval '1 hour' FROM generate_series(100, 400) AS n",
+        )
+        .await;
+    let holder = database.client().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM t WHERE id BETWEEN 391 AND 397 FOR UPDATE")
+        .await
+        .unwrap();
+    let config =
+        "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }]\n";
+    let reaped = reap_by(&database, config, &[]).await;
+    let result = reaped.target("t");
+    assert_eq!(
+        (&result["deleted"]["old"], &result["skipped_locked"], &result["remaining"]),
+        (&294.into(), &7.into(), &7.into()),
         "{}",
         reaped.stderr
     );
