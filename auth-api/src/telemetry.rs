@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
+use hardening::journal::WithPriority;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
@@ -31,7 +32,8 @@ pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
         })?,
         Err(_) => EnvFilter::new("info"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let stderr = WithPriority::new(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let logging = match format {
         LogFormat::Json => builder.json().finish().with(filter_fn(may_be_logged)).try_init(),
         LogFormat::Text => {

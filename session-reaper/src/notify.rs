@@ -13,7 +13,7 @@ use crate::ops::Live;
 use crate::output::table::grouped;
 use crate::watchdog;
 use reaper::Stop;
-use reaper::{LONGEST_REST, Progress, StatementBounds};
+use reaper::{Progress, StatementBounds};
 
 /// Minimum interval between status messages; a run may process a hundred chunks per second.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -21,14 +21,6 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How often the loop is checked during one watchdog timeout. With several checks, a single late
 /// check does not cause a timeout.
 const LOOKS: u32 = 4;
-
-/// Number of consecutive steps in which a healthy run may report no progress. Such a step is, for
-/// example, a statement that takes its full timeout, the rest after the statement, or the
-/// abandonment of a connection.
-const SILENT_STEPS: u32 = 4;
-
-/// Time for the network round trip, added to the timeout of a statement.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// The service manager that started this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +40,7 @@ impl Supervisor {
     /// Logs a warning if the watchdog timeout is shorter than the time that a slow statement may
     /// take.
     pub fn warn_if_too_short(self, bounds: StatementBounds) {
-        let least = ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST);
+        let least = watchdog::longest_silence(bounds);
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {
             let (watchdog_s, least_s) = (watchdog.as_secs_f64(), least.as_secs_f64());
             tracing::warn!(

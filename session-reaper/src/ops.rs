@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
 use hardening::ops_hosts::OpsHosts;
@@ -24,6 +24,7 @@ use board::Board;
 use page::Page;
 
 use crate::reload::Sweeps;
+use crate::watchdog::{self, Liveness};
 use reaper::Progress;
 
 /// How long the result of a readiness check is cached, so that at most one connection per second is
@@ -52,6 +53,7 @@ struct Ops {
     /// The result of the last readiness check, and the time of this check. Locked during a check,
     /// so that only one check runs at a time.
     ready: Mutex<Option<(Instant, bool)>>,
+    liveness: std::sync::Mutex<Liveness>,
     board: Board,
     page: Page,
 }
@@ -67,13 +69,15 @@ pub fn serve(
     let connect = questions(&sweeps.borrow().connect);
     let (board, page) = (Board::new(sweeps, live), Page::new());
     let hosts = hosts.clone();
-    let ops = web::Data::new(Ops { metrics, hosts, connect, ready: Mutex::new(None), board, page });
+    let liveness = std::sync::Mutex::new(Liveness::new(watchdog::signs(), Instant::now()));
+    let ready = Mutex::new(None);
+    let ops = web::Data::new(Ops { metrics, hosts, connect, ready, liveness, board, page });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(ops.clone())
-            .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz))
-            .route("/metrics", web::get().to(render))
+            .service(web::resource("/livez").get(livez).head(livez))
+            .service(web::resource("/readyz").get(readyz).head(readyz))
+            .service(web::resource("/metrics").wrap(Compress::default()).get(render).head(render))
             .service(web::resource("/").get(index).head(index))
             .service(web::resource("/status.json").get(status).head(status))
             .wrap(from_fn(guard::check))
@@ -94,9 +98,18 @@ pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
     connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")
 }
 
-/// Reports that the process is alive.
-async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "alive"}))
+/// Reports whether the daemon's loop is alive.
+async fn livez(ops: web::Data<Ops>) -> HttpResponse {
+    let limit = watchdog::longest_silence(ops.board.bounds());
+    let alive = match ops.liveness.lock() {
+        Ok(mut liveness) => liveness.check(watchdog::signs(), Instant::now(), limit),
+        Err(_) => false,
+    };
+    if alive {
+        HttpResponse::Ok().json(json!({"status": "alive"}))
+    } else {
+        HttpResponse::ServiceUnavailable().json(json!({"status": "stalled"}))
+    }
 }
 
 /// Reports whether the database is reachable.

@@ -8,6 +8,7 @@ mod otlp;
 
 use std::io::{self, IsTerminal as _, Write};
 
+use hardening::journal::WithPriority;
 use indicatif::ProgressBar;
 use reqwest::Url;
 use tracing::Metadata;
@@ -121,7 +122,7 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
     log: LogConfig,
     bar: ProgressBar,
 ) -> impl Layer<S> {
-    let layer = fmt::layer().with_writer(AroundBar(bar));
+    let layer = fmt::layer().with_writer(WithPriority::new(AroundBar(bar)));
     let layer = match log.format {
         LogFormat::Text => layer.with_ansi(log.colour && io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().boxed(),

@@ -2,6 +2,17 @@
 //! for example in a statement or because the task of the loop is never woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reaper::{LONGEST_REST, StatementBounds};
+
+/// Number of consecutive steps in which a healthy run may report no progress. Such a step is, for
+/// example, a statement that takes its full timeout, the rest after the statement, or the
+/// abandonment of a connection.
+const SILENT_STEPS: u32 = 4;
+
+/// Time for the network round trip, added to the timeout of a statement.
+const SLACK: Duration = Duration::from_secs(5);
 
 static SIGNS: AtomicU64 = AtomicU64::new(0);
 
@@ -13,4 +24,47 @@ pub(crate) fn sign() {
 /// Returns how often the loop has made progress.
 pub(crate) fn signs() -> u64 {
     SIGNS.load(Ordering::Relaxed)
+}
+
+/// Returns how long a healthy loop may report no progress.
+pub(crate) fn longest_silence(bounds: StatementBounds) -> Duration {
+    ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST)
+}
+
+/// Whether the loop is alive, judged from two observations of its progress.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    signs: u64,
+    since: Instant,
+}
+
+impl Liveness {
+    pub(crate) fn new(signs: u64, now: Instant) -> Self {
+        Self { signs, since: now }
+    }
+
+    /// Returns `false` if the loop has made no progress for longer than `limit`.
+    pub(crate) fn check(&mut self, signs: u64, now: Instant, limit: Duration) -> bool {
+        if signs != self.signs {
+            *self = Self::new(signs, now);
+        }
+        now.saturating_duration_since(self.since) <= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loop_without_progress_is_alive_until_the_limit() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut liveness = Liveness::new(7, start);
+        assert!(liveness.check(7, start + 120 * second, 120 * second));
+        assert!(!liveness.check(7, start + 121 * second, 120 * second));
+        // A single sign of progress is sufficient, even after a long time without any probe.
+        assert!(liveness.check(8, start + 500 * second, 120 * second));
+        assert!(liveness.check(8, start + 620 * second, 120 * second));
+        assert!(!liveness.check(8, start + 621 * second, 120 * second));
+    }
 }

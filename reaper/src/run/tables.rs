@@ -170,16 +170,27 @@ async fn begin<'p, 'w>(
         Order::Index => "index",
         Order::Heap => "heap",
     };
-    tracing::info!(
-        event = "pass_started",
-        target_table = target.name,
-        reason,
-        table = leaf.table.quoted(),
-        %due,
-        order = name,
-        why,
-        "pass started"
-    );
+    // A run over many tables without due rows would write one line for each of them.
+    let nothing_due = due == RowCount::Rows(0);
+    macro_rules! pass_started {
+        ($level:ident) => {
+            tracing::$level!(
+                event = "pass_started",
+                target_table = target.name,
+                reason,
+                table = leaf.table.quoted(),
+                %due,
+                order = name,
+                why,
+                "pass started"
+            )
+        };
+    }
+    if nothing_due {
+        pass_started!(debug);
+    } else {
+        pass_started!(info);
+    }
     let plan = PassPlan {
         target: &target.name,
         reason,

@@ -85,7 +85,7 @@ pub(super) fn describe() {
 
 /// Creates the counters and histograms, which start at 0.
 pub(super) fn create_counts(targets: &[Target]) {
-    let revision = option_env!("SESSION_REAPER_REVISION").unwrap_or("unknown");
+    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
     let _ = histogram!(RUN_DURATION);
     for outcome in Outcome::ALL {

@@ -17,7 +17,9 @@ use crate::recent_runs;
 use crate::reload::Sweeps;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use reaper::time::as_f64;
-use reaper::{BacklogSnapshot, ReportedOutcome, RunReport, Target, partial_report};
+use reaper::{
+    BacklogSnapshot, ReportedOutcome, RunReport, StatementBounds, Target, partial_report,
+};
 
 /// How long data from the database is cached. The progress of a run, which changes faster, comes
 /// from this process.
@@ -97,6 +99,11 @@ impl Board {
     pub(super) fn new(sweeps: Sweeps, live: Live) -> Self {
         let connect = super::questions(&sweeps.borrow().connect);
         Self { connect, sweeps, live, cached: Mutex::default() }
+    }
+
+    /// Returns the timeouts of the statements of a run.
+    pub(super) fn bounds(&self) -> StatementBounds {
+        self.sweeps.borrow().bounds
     }
 
     pub(super) async fn show(&self) -> StatusView {

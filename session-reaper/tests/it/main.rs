@@ -31,6 +31,7 @@ mod hostile;
 mod identity_provider_presets;
 mod init;
 mod interrupted;
+mod journal;
 mod layouts;
 mod leaks;
 mod locked_rows;

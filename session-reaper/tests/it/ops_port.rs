@@ -152,3 +152,29 @@ async fn large_request_headers_are_rejected() {
     assert_eq!(answer.headers()["connection"], "close");
     is_safe(&answer, false);
 }
+
+#[tokio::test]
+async fn every_path_answers_head() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[]).await;
+    for path in PATHS {
+        let answer =
+            daemon.client.head(format!("http://{}{path}", daemon.ops)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.bytes().await.unwrap().len(), 0, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_compressed_if_the_client_accepts_gzip() {
+    let database = Database::create().await;
+    let daemon = Daemon::start(&database, &[]).await;
+    let plain = daemon.get("/metrics", ("accept-encoding", "identity")).await;
+    assert_eq!(plain.headers().get("content-encoding"), None);
+    assert!(plain.text().await.unwrap().contains("session_reaper_build_info"));
+    let compressed = daemon.get("/metrics", ("accept-encoding", "gzip")).await;
+    assert_eq!(compressed.headers()["content-encoding"], "gzip");
+    assert_eq!(compressed.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    // The magic number of the gzip format (RFC 1952).
+    assert_eq!(compressed.bytes().await.unwrap()[..2], [0x1f, 0x8b]);
+}
