@@ -74,5 +74,6 @@ pub fn record_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Full(metrics::HTTP_REQUEST.into()), SLOW)?
         .install_recorder()?;
     metrics::create();
+    metrics_process::Collector::default().describe();
     Ok(handle)
 }

@@ -58,6 +58,12 @@ impl ConnectOptions {
         Ok(Self { config, tls: tls(verify)?, settings: String::new() })
     }
 
+    /// Returns the name of the database.
+    #[must_use]
+    pub fn database_name(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+    }
+
     /// Describes the database without the password: its name, host and port.
     #[must_use]
     pub fn database(&self) -> String {
@@ -68,7 +74,7 @@ impl ConnectOptions {
         });
         let hosts = hosts.collect::<Vec<String>>().join(",");
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let name = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        let name = self.database_name();
         format!("{name} on {hosts}:{port}")
     }
 

@@ -35,7 +35,7 @@ impl Exports {
         {
             tracing::warn!(event = "textfile_name", textfile = %path.display(), "node_exporter reads only files whose names end with .prom");
         }
-        metrics::install_for_one_run(&sweep.targets)
+        metrics::install_for_one_run(&sweep.targets, sweep.connect.database_name())
             .inspect_err(|error| tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up; none will be exported"))
             .ok()
     }

@@ -10,15 +10,17 @@
 mod labels;
 mod series;
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use reaper::runs::Outcome;
 
-pub(crate) use labels::{CHILDREN, Exporter};
+pub(crate) use labels::{CHILDREN, DATABASE, Exporter};
 use series::{
     BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
     CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
@@ -32,9 +34,14 @@ use crate::clock;
 use reaper::time::as_f64;
 use reaper::{ChunkOutcome, LockAttempt, Target, ThrottleCause};
 
-/// Installs the recorder of a daemon and creates every series of these targets.
-pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
-    let handle = recorder()?;
+/// The collector of the metrics `process_*`, with the names of Prometheus' client libraries.
+static PROCESS: LazyLock<Collector> = LazyLock::new(Collector::default);
+
+/// Installs the recorder of a daemon and creates every series of these targets. Every series has the
+/// name of the database as a label.
+pub fn install(targets: &[Target], database: &str) -> Result<PrometheusHandle, BuildError> {
+    let handle = recorder(database)?;
+    PROCESS.describe();
     series::create_counts(targets);
     series::create_gauges(targets);
     Ok(handle)
@@ -43,19 +50,28 @@ pub fn install(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
 /// Installs the recorder of a single run. A gauge is created when it is first measured. Otherwise a
 /// value that this run did not measure, such as the backlog of an unreachable database, would be 0
 /// and replace the value of the previous run.
-pub fn install_for_one_run(targets: &[Target]) -> Result<PrometheusHandle, BuildError> {
-    let handle = recorder()?;
+pub fn install_for_one_run(
+    targets: &[Target],
+    database: &str,
+) -> Result<PrometheusHandle, BuildError> {
+    let handle = recorder(database)?;
     series::create_counts(targets);
     Ok(handle)
 }
 
-fn recorder() -> Result<PrometheusHandle, BuildError> {
+fn recorder(database: &str) -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
+        .add_global_label(DATABASE, database)
         .set_buckets_for_metric(Matcher::Full(CHUNK_DURATION.to_owned()), &CHUNK_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(RUN_DURATION.to_owned()), &RUN_BUCKETS)?
         .install_recorder()?;
     series::describe();
     Ok(handle)
+}
+
+/// Measures the process: its processor time, memory and open files.
+pub(crate) fn process() {
+    PROCESS.collect();
 }
 
 /// Sets when a run last succeeded and when a run last ended, before this process started. Without

@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use board::Board;
 use page::Page;
 
+use crate::metrics;
 use crate::reload::Sweeps;
 use crate::watchdog::{self, Liveness};
 use reaper::Progress;
@@ -133,6 +134,7 @@ async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
 }
 
 async fn render(ops: web::Data<Ops>) -> HttpResponse {
+    metrics::process();
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(ops.metrics.render())

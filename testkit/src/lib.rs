@@ -58,7 +58,7 @@ pub use browser::{Browser, Page, Screen};
 pub use clock::libfaketime;
 pub use database::Database;
 pub use jwt::Jwt;
-pub use metrics::{Metrics, documented, promtool, scraped};
+pub use metrics::{Metrics, documented, promtool, scraped, without_database};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::free_port;
 pub use program::{Program, binary, example};

@@ -32,6 +32,21 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), text)
 }
 
+/// Removes the label with the name of the database, which every series of session-reaper has.
+#[must_use]
+pub fn without_database(text: &str) -> String {
+    let line = |line: &str| {
+        let Some((before, rest)) = line.split_once("database=\"") else { return line.to_owned() };
+        let rest = rest.split_once('"').map_or("", |(_, rest)| rest);
+        match rest.strip_prefix(',') {
+            Some(rest) => format!("{before}{rest}"),
+            // It was the only label.
+            None => format!("{}{}", before.trim_end_matches('{'), rest.trim_start_matches('}')),
+        }
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
 /// Returns the metrics of a scrape.
 #[must_use]
 pub fn scraped(text: &str) -> Metrics {

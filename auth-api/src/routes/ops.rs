@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_process::Collector;
 use schema::migrate;
 use serde_json::json;
 
@@ -50,6 +51,7 @@ pub(super) async fn metrics(
 ) -> HttpResponse {
     state.database.report();
     state.connections.report();
+    Collector::default().collect();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(handle.render())

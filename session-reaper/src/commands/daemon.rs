@@ -49,7 +49,7 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
         targets = sweep.targets.len(),
         "daemon started"
     );
-    let metrics = match metrics::install(&sweep.targets) {
+    let metrics = match metrics::install(&sweep.targets, sweep.connect.database_name()) {
         Ok(metrics) => metrics,
         Err(error) => {
             tracing::error!(event = "metrics_setup_failed", %error, "metrics not set up");

@@ -68,6 +68,7 @@ impl Exposition {
     /// that this run did not measure keeps the earlier value, unless the target of the gauge no
     /// longer exists.
     pub(super) fn continued_from(mut self, before: &Self, targets: &[&str]) -> Self {
+        let labeled = self.family(metrics::BUILD_INFO).is_some_and(Family::has_database);
         let same_version = self
             .family(metrics::BUILD_INFO)
             .is_some_and(|info| before.family(metrics::BUILD_INFO) == Some(info));
@@ -83,7 +84,7 @@ impl Exposition {
                     family.add(old);
                 }
             } else if family.name != metrics::BUILD_INFO {
-                family.keep(old, targets);
+                family.keep(old, targets, labeled);
             }
         }
         let unmeasured =
@@ -91,7 +92,7 @@ impl Exposition {
         for old in unmeasured {
             if self.family(&old.name).is_none() && !metrics::is_momentary(&old.name) {
                 let mut family = Family { series: Vec::new(), ..old.clone() };
-                family.keep(old, targets);
+                family.keep(old, targets, labeled);
                 self.0.push(family);
             }
         }
@@ -134,8 +135,16 @@ impl Family {
         }
     }
 
-    fn keep(&mut self, old: &Self, targets: &[&str]) {
-        for (series, value) in &old.series {
+    /// Returns whether the series have the name of the database as a label.
+    fn has_database(&self) -> bool {
+        self.series.iter().any(|(series, _)| has_database(series))
+    }
+
+    /// Keeps series of `old`. If series are `labeled` with the database, series that an earlier
+    /// version has written without this label are removed.
+    fn keep(&mut self, old: &Self, targets: &[&str], labeled: bool) {
+        let series = old.series.iter().filter(|(series, _)| !labeled || has_database(series));
+        for (series, value) in series {
             let known = target_of(series)
                 .is_none_or(|of| targets.iter().any(|target| escaped(target) == of));
             if known && value.parse::<f64>().is_ok() && self.value(series).is_none() {
@@ -143,6 +152,10 @@ impl Family {
             }
         }
     }
+}
+
+fn has_database(series: &str) -> bool {
+    series.contains(&format!("{}=\"", metrics::DATABASE))
 }
 
 /// Returns the escaped value of the label `target`.

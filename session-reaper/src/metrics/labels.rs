@@ -3,6 +3,9 @@
 /// The `reason` of rows that were deleted because they referenced a due row.
 pub(crate) const CHILDREN: &str = "children";
 
+/// The label with the name of the database, which every series has.
+pub(crate) const DATABASE: &str = "database";
+
 /// A destination of exported metrics or spans.
 #[derive(Clone, Copy, Debug, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]

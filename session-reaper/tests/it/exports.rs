@@ -12,6 +12,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use testkit::{
     Database, Program, Proxy, Received, Receiver, binary, expired_sessions, free_port, reap,
+    without_database,
 };
 
 const SUCCESS: &str = "session_reaper_last_success_timestamp_seconds";
@@ -22,6 +23,7 @@ const ALL_DELETED: &str =
 
 /// Returns the value of a series, or `None` if it does not exist.
 fn value(text: &str, series: &str) -> Option<f64> {
+    let text = without_database(text);
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(value.parse().unwrap())
 }

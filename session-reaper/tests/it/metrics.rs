@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use testkit::{
-    Database, Program, documented, eventually, expired_sessions, promtool, reap, scraped,
-    start_reaper,
+    Database, Metrics, Program, documented, eventually, expired_sessions, promtool, reap, scraped,
+    start_reaper, without_database,
 };
 
 /// Schedules no run during a test.
@@ -41,6 +41,7 @@ impl Daemon {
 
 /// Returns the value of a series, which must exist.
 fn value(text: &str, series: &str) -> f64 {
+    let text = without_database(text);
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
 }
@@ -80,7 +81,18 @@ async fn metrics_page_matches_a_scrape() {
     // replica.
     let lag = documented.remove("session_reaper_replica_lag_seconds");
     assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
-    assert_eq!(scraped(&daemon.scrape().await), documented);
+    let scrape = daemon.scrape().await;
+    let label = format!("database=\"{}\"", database.name());
+    for series in scrape.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        assert!(series.contains(&label), "{series}");
+    }
+    let (ours, of_process): (Metrics, Metrics) = scraped(&without_database(&scrape))
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("session_reaper_"));
+    assert_eq!(ours, documented);
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(of_process.contains_key(name), "{name}: {of_process:?}");
+    }
 }
 
 #[test]
