@@ -57,6 +57,8 @@ pub struct Database {
     pub why: Option<String>,
     /// When the database last responded; `None` if this is not known.
     pub seen_at: Option<DateTime<Utc>>,
+    /// Whether the server is a replica; `None` if this is not known.
+    pub replica: Option<bool>,
 }
 
 /// An active run that is throttled.
@@ -93,8 +95,18 @@ impl Status {
         now: DateTime<Utc>,
     ) -> Self {
         let database = match seen {
-            Ok(seen) => Database { reachable: true, why: None, seen_at: Some(seen.at) },
-            Err(why) => Database { reachable: false, why: Some(why.to_owned()), seen_at: None },
+            Ok(seen) => Database {
+                reachable: true,
+                why: None,
+                seen_at: Some(seen.at),
+                replica: Some(seen.replica),
+            },
+            Err(why) => Database {
+                reachable: false,
+                why: Some(why.to_owned()),
+                seen_at: None,
+                replica: None,
+            },
         };
         let mut status = Self {
             health: Health::Unknown,

@@ -258,8 +258,9 @@ pub struct Run {
     pub outcome: Option<String>,
     /// The report of the run; while the run is active, a partial report.
     pub report: Option<Value>,
-    /// Whether the lock of the run is held.
-    pub alive: bool,
+    /// Whether the lock of the run is held. `None` for an unfinished run on a replica, which does
+    /// not contain the locks of its primary.
+    pub alive: Option<bool>,
 }
 
 impl Run {
@@ -284,7 +285,8 @@ const COLUMNS: &str = "r.id, r.instance, r.version, r.started_at, r.heartbeat_at
 /// Returns the last `count` runs, newest first.
 pub async fn last(client: &Client, own: &OwnTables, count: i64) -> Result<Vec<Run>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS}, r.finished_at IS NULL AND {IS_ALIVE}
+        "SELECT {COLUMNS}, CASE WHEN r.finished_at IS NOT NULL THEN false
+             WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE {IS_ALIVE} END
          FROM {} AS r ORDER BY r.started_at DESC, r.id DESC LIMIT $2",
         own.runs()
     );

@@ -166,7 +166,7 @@ impl Board {
             let queries = async {
                 let own = sweep.own_tables(&client).await?;
                 let seen = read(&client, &own, i64::try_from(RUNS).unwrap_or(i64::MAX)).await?;
-                let ended = seen.runs.iter().find(|run| !run.is_running());
+                let ended = seen.runs.iter().find(|run| run.has_ended());
                 let newest = ended.map(|run| (run.run_id.clone(), run.finished_at));
                 let run_summaries = if newest.is_some() && newest != cached.summaries_of {
                     Some(

@@ -62,6 +62,10 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
     if let Some(run) = status.runs.iter().find(|run| run.is_running()) {
         found.push((Health::Ok, format!("at work: {}", run.why)));
     }
+    let unknown = |run: &&RunStatus| !run.is_running() && !run.has_ended();
+    if let Some(run) = status.runs.iter().find(unknown) {
+        found.push((Health::Unknown, format!("a run is {}", run.why)));
+    }
     found.extend(last_run(status));
     // If a run is active and does not wait, it will delete the rows that have been due for a long
     // time.
@@ -78,7 +82,7 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
 /// Evaluates the last run that could delete rows. Runs that were skipped because of another
 /// reaper's lock or a pause are ignored, unless there are no other runs.
 fn last_run(status: &Status) -> Option<(Health, String)> {
-    let ended = || status.runs.iter().filter(|run| !run.is_running());
+    let ended = || status.runs.iter().filter(|run| run.has_ended());
     let could_run = |run: &&RunStatus| {
         !matches!(run.outcome.ended(), Some(Outcome::SkippedLock | Outcome::Paused))
     };

@@ -14,11 +14,17 @@ use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 /// Maximum number of daemons, more than any database has.
 const DAEMONS: i64 = 50;
 
+/// The note about a replica.
+const ON_A_REPLICA: &str = "the server is a replica: the data may be old, and a run without a recent heartbeat may be active; \
+     connect to the primary for the current status";
+
 /// The data in the database.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The time, by the clock of the database.
     pub at: DateTime<Utc>,
+    /// Whether the server is a replica.
+    pub replica: bool,
     /// Whether `reaper_runs` could be read.
     pub history: bool,
     /// The last runs, newest first.
@@ -33,9 +39,14 @@ pub struct Snapshot {
 
 /// Reads the data, with the last `count` runs. Returns an error if the connection fails.
 pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapshot, Error> {
-    let at: DateTime<Utc> =
-        client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await?.try_get(0)?;
+    let row = client
+        .query_one("SELECT pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery()", &[])
+        .await?;
+    let (at, replica): (DateTime<Utc>, bool) = (row.try_get(0)?, row.try_get(1)?);
     let mut notes: Vec<String> = own.foreign().iter().map(ToString::to_string).collect();
+    if replica {
+        notes.push(ON_A_REPLICA.to_owned());
+    }
     let runs = or_note("reaper_runs", runs::last(client, own, count).await, &mut notes)?;
     let history = runs.is_some();
     let runs: Vec<RunStatus> =
@@ -73,7 +84,7 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     let mut daemons: Vec<Daemon> =
         daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
     daemons.sort_by_key(|daemon| daemon.registration.next_at);
-    Ok(Snapshot { at, history, runs, pause, daemons, notes })
+    Ok(Snapshot { at, replica, history, runs, pause, daemons, notes })
 }
 
 /// If the server rejects the query, adds a note and returns `None`. If the server is unreachable,

@@ -1,12 +1,20 @@
 //! A run, as the status shows it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reaper::runs::Run;
 use serde::Serialize;
 
 use super::Waiting;
 use crate::recent_runs::Ran;
-use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of_killed};
+use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of_killed, time};
+
+/// A run whose last heartbeat is older than this may have been killed. A later run closes the row
+/// of a killed run after the same time.
+const SILENT: TimeDelta = TimeDelta::minutes(1);
+
+/// The outcome of a run without a heartbeat, read on a replica. A replica does not contain the lock
+/// that distinguishes an active run from one that was killed.
+const UNKNOWN: &str = "unknown";
 
 /// A run. The names and the order of the members are a public interface.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +33,8 @@ pub struct RunStatus {
     pub heartbeat_at: DateTime<Utc>,
     /// When the run ended; `None` while the run is active, and if the run was killed.
     pub finished_at: Option<DateTime<Utc>>,
-    /// The outcome as in reports, or `running`. A run that was killed is `interrupted`.
+    /// The outcome as in reports, or `running`. A run that was killed is `interrupted`. On a
+    /// replica, it is `unknown`.
     pub outcome: ReportedOutcome,
     /// The reason for the outcome, as a sentence.
     pub why: String,
@@ -49,11 +58,17 @@ impl RunStatus {
     /// Creates the status of a run in the history.
     pub(super) fn of(run: &Run, now: DateTime<Utc>) -> Self {
         let stored = run.report.as_ref().and_then(RunReport::read);
-        let (outcome, report) = if run.finished_at.is_some() || run.alive {
-            let running = ReportedOutcome::Running;
-            (run.outcome.as_deref().map_or(running, ReportedOutcome::of), stored)
-        } else {
-            (Outcome::Interrupted.into(), Some(of_killed(run)))
+        let silent = run.heartbeat_at.checked_add_signed(SILENT).is_some_and(|limit| limit < now);
+        let (outcome, report) = match run.alive {
+            _ if run.finished_at.is_some() => {
+                let running = ReportedOutcome::Running;
+                (run.outcome.as_deref().map_or(running, ReportedOutcome::of), stored)
+            }
+            Some(false) => (Outcome::Interrupted.into(), Some(of_killed(run))),
+            None if silent => {
+                (ReportedOutcome::of(UNKNOWN), Some(unknown(run, stored.unwrap_or_default())))
+            }
+            Some(true) | None => (ReportedOutcome::Running, stored),
         };
         let mut status = Self {
             run_id: run.id.to_string(),
@@ -76,10 +91,11 @@ impl RunStatus {
             status.fill(report);
         }
         if status.why.is_empty() {
-            let why = if run.alive { "it has started" } else { "its report is not available" };
+            let why =
+                if status.is_running() { "it has started" } else { "its report is not available" };
             why.clone_into(&mut status.why);
         }
-        if run.alive {
+        if status.is_running() && run.finished_at.is_none() {
             status.elapsed_ms = milliseconds(run.started_at, now);
         }
         status
@@ -145,6 +161,12 @@ impl RunStatus {
         self.outcome == ReportedOutcome::Running
     }
 
+    /// Returns whether the run has ended. A run whose state is unknown may be active.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !self.is_running() && (self.finished_at.is_some() || self.outcome.ended().is_some())
+    }
+
     pub(super) fn waits(&self) -> Option<Waiting> {
         let waiting = self.waiting.as_ref().filter(|_| self.is_running())?;
         Some(Waiting {
@@ -159,4 +181,13 @@ impl RunStatus {
 
 fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
     reaper::time::milliseconds((to - from).to_std().unwrap_or_default())
+}
+
+/// Replaces the description in the last report of a run that may be active or killed.
+fn unknown(run: &Run, report: RunReport) -> RunReport {
+    let why = format!(
+        "active or killed, which a replica cannot tell; last heartbeat at {}",
+        time::text(run.heartbeat_at)
+    );
+    RunReport { why, waiting: None, ..report }
 }

@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 use testkit::{
-    Database, ParkAt, Parking, Program, eventually, expired_sessions, reap, start_reaper,
+    Database, ParkAt, Parking, Program, Server, eventually, expired_sessions, reap, start_reaper,
 };
 
 const JSON: [&str; 3] = ["status", "--output", "json"];
@@ -28,10 +28,15 @@ async fn text(database: &Database) -> String {
 /// Starts a run that is parked in the third of five chunks of 100 rows.
 async fn parked() -> (Database, Parking, Program) {
     let database = Database::create().await;
-    expired_sessions(&database, 500).await;
+    let (parking, program) = parked_on(&database).await;
+    (database, parking, program)
+}
+
+async fn parked_on(database: &Database) -> (Parking, Program) {
+    expired_sessions(database, 500).await;
     database.execute("UPDATE sessions SET user_agent = 'park' WHERE user_agent = '250'").await;
-    let parking = Parking::at(&database, ParkAt::Row).await;
-    let program = start_reaper(&database, &["run", "--yes"], &[]);
+    let parking = Parking::at(database, ParkAt::Row).await;
+    let program = start_reaper(database, &["run", "--yes"], &[]);
     parking.wait_for_arrival().await;
     eventually("the row contains the progress", async || {
         database
@@ -41,7 +46,7 @@ async fn parked() -> (Database, Parking, Program) {
             .await
     })
     .await;
-    (database, parking, program)
+    (parking, program)
 }
 
 /// Waits until the server has released the lock of a run that has ended.
@@ -151,6 +156,41 @@ async fn live_run_with_an_old_heartbeat_is_not_closed() {
         database.one::<i64>("SELECT count(*) FROM reaper_runs WHERE outcome = 'success'").await,
         1
     );
+}
+
+#[tokio::test]
+async fn replica_does_not_report_an_active_run_as_interrupted() {
+    let primary = Server::start(&[]).await;
+    let database = primary.database().await;
+    let replica = primary.replica().await;
+    let (parking, mut program) = parked_on(&database).await;
+    let url = replica.url_of(&database);
+    let env = [("DATABASE_URL", url.as_str())];
+    // The run is parked, so its heartbeat changes only here.
+    for (heartbeat, outcome, health) in [
+        ("now() + interval '1 hour'", "running", "ok"),
+        ("now() - interval '1 hour'", "unknown", "unknown"),
+    ] {
+        database.execute(&format!("UPDATE reaper_runs SET heartbeat_at = {heartbeat}")).await;
+        replica.catch_up().await;
+        let seen = status(&database, &env).await;
+        let run = &seen["runs"][0];
+        assert_eq!((&run["outcome"], &run["deleted"]), (&outcome.into(), &200.into()), "{seen}");
+        assert!(run["finished_at"].is_null(), "{seen}");
+        assert_eq!(
+            (&seen["database"]["replica"], &seen["health"]),
+            (&true.into(), &health.into()),
+            "{seen}"
+        );
+        let mut shown = start_reaper(&database, &["status"], &env);
+        assert_eq!(shown.wait().await.code(), Some(0), "{}", shown.stderr());
+        assert!(shown.stdout().contains("note: the server is a replica"), "{}", shown.stdout());
+    }
+    let on_primary = status(&database, &[]).await;
+    assert_eq!(on_primary["database"]["replica"], false, "{on_primary}");
+    assert_eq!(on_primary["runs"][0]["outcome"], "running", "{on_primary}");
+    parking.open().await;
+    assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
 }
 
 #[tokio::test]
