@@ -380,6 +380,10 @@ pub struct Status {
     /// Refresh at this interval until interrupted; 2s if no interval is given
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
     pub watch: Option<String>,
+    /// Report if no run has succeeded for this long. By default, the schedule of the daemon
+    /// determines when a run is expected
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
     /// Number of recent runs to show [default: 10]
     #[arg(long, value_name = "RUNS")]
     pub last: Option<String>,

@@ -162,6 +162,8 @@ pub struct StatusConfig {
     pub last: i64,
     /// Refresh interval; `None` if the status is printed only once.
     pub watch: Option<Duration>,
+    /// Longest expected time between two successful runs; `None` to use the schedule of the daemon.
+    pub interval: Option<Duration>,
     /// Format of the output.
     pub output: Output,
     /// Logging.
@@ -343,6 +345,14 @@ impl StatusConfig {
         let watch = given.watch.as_ref();
         let watch = watch
             .map(|_| config_errors.duration("--watch", watch, defaults::WATCH_INTERVAL, &range));
+        let range = DurationRange {
+            least: Duration::from_secs(1),
+            most: 366 * 24 * HOUR,
+            because: "runs are expected at least once a year",
+        };
+        let interval = given.interval.as_ref();
+        let interval =
+            interval.map(|_| config_errors.duration("--interval", interval, 24 * HOUR, &range));
         let last = config_errors.whole(
             "--last",
             given.last.as_ref(),
@@ -351,7 +361,9 @@ impl StatusConfig {
         );
         let last = last.and_then(|last| i64::try_from(last).ok()).unwrap_or(defaults::LAST_RUNS);
         match sweep(&given.common, &given.run_options, Consent::default(), &mut config_errors) {
-            Some(sweep) if config_errors.is_empty() => Ok(Self { sweep, last, watch, output, log }),
+            Some(sweep) if config_errors.is_empty() => {
+                Ok(Self { sweep, last, watch, interval, output, log })
+            }
             _ => Err(config_errors),
         }
     }

@@ -63,7 +63,7 @@ async fn command(cli: Cli) -> Exit {
                 telemetry::init(config.log, ProgressBar::hidden());
                 commands::status::status(
                     &config.sweep,
-                    config.last,
+                    (config.last, config.interval),
                     config.watch,
                     config.output,
                     &stop,

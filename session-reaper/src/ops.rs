@@ -26,6 +26,7 @@ use page::Page;
 use crate::metrics;
 use crate::reload::Sweeps;
 use crate::watchdog::{self, Liveness};
+use crate::status::Rhythm;
 use reaper::Progress;
 
 /// How long the result of a readiness check is cached, so that at most one connection per second is
@@ -45,6 +46,8 @@ pub struct Live {
     pub progress: watch::Receiver<Progress>,
     /// The time of the next run, by the clock of this host.
     pub next: watch::Receiver<Option<DateTime<Utc>>>,
+    /// When runs of this daemon are expected.
+    pub rhythm: Rhythm,
 }
 
 struct Ops {

@@ -43,6 +43,10 @@ pub struct Registration {
     pub schedule: String,
     /// The time zone of the schedule.
     pub timezone: String,
+    /// The longest random delay of a run after its scheduled time, in milliseconds. Earlier versions
+    /// do not store it.
+    #[serde(default)]
+    pub jitter_ms: u64,
     /// The version of the program.
     pub version: String,
     /// The URL of the daemon's status page, as seen from the daemon's host.
@@ -53,7 +57,7 @@ pub struct Registration {
 /// of `next` is dropped.
 pub fn publish(
     sweep: &Sweep,
-    schedule: &Schedule,
+    (schedule, jitter): (&Schedule, Duration),
     ops: SocketAddr,
     mut next: watch::Receiver<Option<DateTime<Utc>>>,
 ) -> impl Future<Output = ()> + use<> {
@@ -69,6 +73,7 @@ pub fn publish(
                 next_at,
                 schedule: schedule.clone(),
                 timezone: timezone.to_owned(),
+                jitter_ms: reaper::time::milliseconds(jitter),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 page: page.clone(),
             };

@@ -7,17 +7,19 @@
 
 mod judge;
 mod read;
+mod rhythm;
 mod run;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::registration::Registration;
-use reaper::BacklogSnapshot;
+use reaper::{BacklogSnapshot, Outcome};
 
 pub use judge::Health;
 pub use read::{Snapshot, read};
 pub use reaper::pause::Pause;
+pub use rhythm::Rhythm;
 pub use run::RunStatus;
 
 /// The status. The names and the order of its members are a public interface.
@@ -38,6 +40,13 @@ pub struct Status {
     pub runs: Vec<RunStatus>,
     /// The backlog of each target, in the order of the configuration.
     pub targets: Vec<BacklogSnapshot>,
+    /// When a run last succeeded; `None` if this is not known.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// When the next run should have succeeded; `None` if no schedule is known, or if no run has
+    /// succeeded.
+    pub expected_by: Option<DateTime<Utc>>,
+    /// The targets with rows that an earlier run should have deleted.
+    pub late: Vec<String>,
     /// The active runs that are throttled.
     pub waiting: Vec<Waiting>,
     /// The pause, if one is set.
@@ -46,6 +55,9 @@ pub struct Status {
     pub daemons: Vec<Daemon>,
     /// Notes on data that could not be read, each with the remedy.
     pub notes: Vec<String>,
+    /// When runs are expected.
+    #[serde(skip)]
+    pub rhythm: Rhythm,
 }
 
 /// Whether the database responded.
@@ -116,10 +128,14 @@ impl Status {
             history: seen.is_ok_and(|seen| seen.history),
             runs: seen.map(|seen| seen.runs.clone()).unwrap_or_default(),
             targets,
+            last_success_at: seen.ok().and_then(|seen| seen.last_success_at),
+            expected_by: None,
+            late: Vec::new(),
             waiting: Vec::new(),
             pause: seen.ok().and_then(|seen| seen.pause.clone()),
             daemons: seen.map(|seen| seen.daemons.clone()).unwrap_or_default(),
             notes: seen.map(|seen| seen.notes.clone()).unwrap_or_default(),
+            rhythm: seen.map(|seen| seen.rhythm.clone()).unwrap_or_default(),
         };
         status.conclude();
         status
@@ -130,6 +146,12 @@ impl Status {
     pub(crate) fn conclude(&mut self) {
         self.pause = self.pause.take().filter(|pause| pause.until > self.at);
         self.waiting = self.runs.iter().filter_map(RunStatus::waits).collect();
+        // This process may know of a run that the database does not contain.
+        let successes = self.runs.iter().filter(|run| run.outcome == Outcome::Success);
+        let newest = successes.filter_map(|run| run.finished_at).max();
+        self.last_success_at = self.last_success_at.max(newest);
+        self.expected_by = self.last_success_at.and_then(|at| self.rhythm.expected_by(at));
+        self.late = judge::late(self);
         (self.health, self.summary) = judge::judge(self);
     }
 }

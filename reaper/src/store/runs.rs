@@ -392,6 +392,22 @@ pub async fn last_ended(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
+/// Returns when the last successful runs of any reaper started and finished: at most ten of the last
+/// 5000 runs.
+pub async fn successes(
+    client: &Client,
+    own: &OwnTables,
+) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, Error> {
+    let sql = format!(
+        "SELECT started_at, finished_at
+         FROM (SELECT started_at, finished_at, outcome FROM {} ORDER BY started_at DESC, id DESC LIMIT 5000) AS last
+         WHERE outcome OPERATOR(pg_catalog.=) 'success' LIMIT 10",
+        own.runs()
+    );
+    let rows = client.query(&sql, &[]).await?;
+    Ok(readable(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?))))
+}
+
 /// Returns whether the error means that the table does not exist. The reaper's migrations are
 /// optional.
 #[must_use]

@@ -14,6 +14,7 @@ use crate::ops::{self, Live};
 use crate::registration;
 use crate::reload::Sweeps;
 use crate::schedule::{Tick, Ticks};
+use crate::status::Rhythm;
 use crate::{clock, metrics, notify, recent_runs, watchdog};
 use reaper::Exit;
 use reaper::Stop;
@@ -59,7 +60,8 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
     metrics::interval(schedule.gaps(clock::now()).longest);
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
-    let live = Live { progress: watched, next: next_watched.clone() };
+    let rhythm = Rhythm::of(schedule, *jitter);
+    let live = Live { progress: watched, next: next_watched.clone(), rhythm };
     let (server, address) = match ops::serve(
         *bind,
         ops_hosts,
@@ -84,7 +86,8 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
         supervisor.warn_if_too_short(sweep.bounds);
         tokio::spawn(notify::report(live, stop.clone()))
     });
-    let registration = tokio::spawn(registration::publish(sweep, schedule, address, next_watched));
+    let registration =
+        tokio::spawn(registration::publish(sweep, (schedule, *jitter), address, next_watched));
     remember(sweep).await;
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);

@@ -33,15 +33,15 @@ const CLEAR_BELOW: &str = "\x1b[J";
 /// Prints the status.
 pub async fn status(
     sweep: &Sweep,
-    last: i64,
+    (last, interval): (i64, Option<Duration>),
     watch: Option<Duration>,
     output: Output,
     stop: &Stop,
 ) -> Exit {
     let mut backlog = Backlog { snapshots: Vec::new(), note: None, counted: None };
-    let Some(interval) = watch else {
+    let Some(refresh) = watch else {
         return tokio::select! {
-            status = read_status(sweep, last, &mut backlog) => print_once(status, output),
+            status = read_status(sweep, (last, interval), &mut backlog) => print_once(status, output),
             signal = stop.wait() => Exit::Stopped(signal),
         };
     };
@@ -53,7 +53,7 @@ pub async fn status(
     loop {
         // Exit with 0 on a signal, like watch(1).
         let status = tokio::select! {
-            status = read_status(sweep, last, &mut backlog) => status,
+            status = read_status(sweep, (last, interval), &mut backlog) => status,
             _ = stop.wait() => return Exit::Done,
         };
         let status = match status {
@@ -76,7 +76,7 @@ pub async fn status(
             return Exit::Done;
         }
         tokio::select! {
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(refresh) => {}
             _ = stop.wait() => return Exit::Done,
         }
     }
@@ -114,12 +114,13 @@ struct Backlog {
 
 async fn read_status(
     sweep: &Sweep,
-    last: i64,
+    (last, interval): (i64, Option<Duration>),
     backlog: &mut Backlog,
 ) -> Result<Status, ConnectError> {
     let seen = shared(sweep, last).await?;
     if backlog.counted.is_none_or(|counted| counted.elapsed() >= RECOUNT) {
-        match sweep.backlog_snapshots().await {
+        // Boxed because the statements of a count make this future large.
+        match Box::pin(sweep.backlog_snapshots()).await {
             Ok(snapshots) => (backlog.snapshots, backlog.note) = (snapshots, None),
             // The data in the shared tables is shown even if no targets apply to this database.
             Err(error @ SweepError::NotAuthApi(_)) => {
@@ -132,6 +133,10 @@ async fn read_status(
     }
     let mut status = Status::new(Ok(&seen), backlog.snapshots.clone(), seen.at);
     status.notes.extend(backlog.note.clone());
+    if let Some(interval) = interval {
+        status.rhythm.replace_with(interval);
+        status.conclude();
+    }
     Ok(status)
 }
 

@@ -140,6 +140,7 @@ impl Board {
         let last = recent_runs::last_run();
         let present = sweep.targets.iter().filter(|target| !is_skipped(target, last.as_ref()));
         status.targets = present.map(|target| snapshot(target, &status.runs)).collect();
+        status.rhythm.join(&self.live.rhythm);
         status.conclude();
         let live = LiveView {
             instance: sweep.instance.clone(),

@@ -1,6 +1,6 @@
 //! Summarizes the status as a health value and a sentence.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{RunStatus, Status};
@@ -34,8 +34,8 @@ impl Health {
     }
 }
 
-/// Rows that have been due for longer than this were skipped by many runs. The alert on a growing
-/// backlog uses the same limit.
+/// Rows that have been due for less than this may have been skipped, because other transactions had
+/// locked them. The alert on a growing backlog uses the same limit.
 const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 
 /// Returns the worst finding. Among equally bad findings, returns the first one.
@@ -70,6 +70,7 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
     // If a run is active and does not wait, it will delete the rows that have been due for a long
     // time.
     if !status.runs.iter().any(|run| run.is_running() && run.waiting.is_none()) {
+        found.extend(overdue(status));
         found.extend(long_due(status));
     }
     found
@@ -82,12 +83,8 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
 /// Evaluates the last run that could delete rows. Runs that were skipped because of another
 /// reaper's lock or a pause are ignored, unless there are no other runs.
 fn last_run(status: &Status) -> Option<(Health, String)> {
-    let ended = || status.runs.iter().filter(|run| run.has_ended());
-    let could_run = |run: &&RunStatus| {
-        !matches!(run.outcome.ended(), Some(Outcome::SkippedLock | Outcome::Paused))
-    };
-    let Some(run) = ended().find(could_run) else {
-        let skipped = ended().next()?;
+    let Some(run) = last_worked(status) else {
+        let skipped = status.runs.iter().find(|run| run.has_ended())?;
         let active = status.runs.iter().any(RunStatus::is_running);
         return Some(if active {
             (Health::Ok, skipped.why.clone())
@@ -106,17 +103,60 @@ fn last_run(status: &Status) -> Option<(Health, String)> {
     })
 }
 
-fn long_due(status: &Status) -> Option<(Health, String)> {
-    let age = |oldest| status.at - oldest;
-    let late = status.targets.iter().filter_map(|target| Some((target, target.oldest_due?)));
-    let (target, oldest) =
-        late.filter(|(_, oldest)| age(*oldest) > LONG_DUE).min_by_key(|(_, oldest)| *oldest)?;
-    let ago = match age(oldest).num_hours() {
-        hours @ 0..48 => format!("{hours} hours"),
-        hours => format!("{} days", hours / 24),
+/// Returns the last run that has ended and that could delete rows.
+fn last_worked(status: &Status) -> Option<&RunStatus> {
+    let could_run = |run: &&RunStatus| {
+        !matches!(run.outcome.ended(), Some(Outcome::SkippedLock | Outcome::Paused))
     };
+    status.runs.iter().filter(|run| run.has_ended()).find(could_run)
+}
+
+/// Returns a finding if no run has succeeded since the time by which one was expected.
+fn overdue(status: &Status) -> Option<(Health, String)> {
+    let (success, expected_by) = (status.last_success_at?, status.expected_by?);
+    (status.at > expected_by).then(|| {
+        let (ago, by) = (ago(status.at - success), time::text(expected_by));
+        (
+            Health::Attention,
+            format!("the last success was {ago} ago; the next one was expected by {by}"),
+        )
+    })
+}
+
+/// Returns the targets with rows that an earlier run should have deleted: rows that have been due
+/// for a long time, and since before a run that was expected to succeed. If no run is expected, an
+/// earlier run must have left them.
+pub(super) fn late(status: &Status) -> Vec<String> {
+    let is_late = |oldest: DateTime<Utc>| {
+        status.at - oldest > LONG_DUE
+            && if status.rhythm.is_known() {
+                status.rhythm.expected_by(oldest).is_some_and(|by| by < status.at)
+            } else {
+                last_worked(status).is_some_and(|run| run.started_at > oldest)
+            }
+    };
+    let targets = status.targets.iter();
+    let late =
+        targets.filter(|target| target.rows != Some(0) && target.oldest_due.is_some_and(is_late));
+    late.map(|target| target.target.clone()).collect()
+}
+
+fn long_due(status: &Status) -> Option<(Health, String)> {
+    let late = status.targets.iter().filter(|target| status.late.contains(&target.target));
+    let (target, oldest) = late
+        .filter_map(|target| Some((target, target.oldest_due?)))
+        .min_by_key(|(_, oldest)| *oldest)?;
+    let ago = ago(status.at - oldest);
     Some((
         Health::Attention,
         format!("{}: rows fell due {ago} ago and are still there", target.target),
     ))
+}
+
+fn ago(age: TimeDelta) -> String {
+    match age.num_hours() {
+        0 => format!("{} minutes", age.num_minutes()),
+        hours @ 1..48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
+    }
 }

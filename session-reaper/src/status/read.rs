@@ -1,14 +1,14 @@
 //! Reads the tables that reapers share. A note is added for each table that is missing or cannot be
 //! read.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pg::error_text::chain;
 use reaper::store::own_tables::OwnTables;
 use reaper::{pause, runs, state};
 use serde_json::Value;
 use tokio_postgres::{Client, Error};
 
-use super::{Daemon, Pause, RunStatus};
+use super::{Daemon, Pause, Rhythm, RunStatus};
 use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 
 /// Maximum number of daemons, more than any database has.
@@ -29,6 +29,10 @@ pub struct Snapshot {
     pub history: bool,
     /// The last runs, newest first.
     pub runs: Vec<RunStatus>,
+    /// When a run last succeeded.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// When runs are expected.
+    pub rhythm: Rhythm,
     /// The pause that is set. It may end before the next read.
     pub pause: Option<Pause>,
     /// The daemons that are alive.
@@ -51,6 +55,12 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     let history = runs.is_some();
     let runs: Vec<RunStatus> =
         runs.unwrap_or_default().iter().map(|run| RunStatus::of(run, at)).collect();
+    let successes = if history {
+        or_note("reaper_runs", runs::successes(client, own).await, &mut notes)?.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let last_success_at = successes.iter().map(|(_, finished_at)| *finished_at).max();
     let pause = or_note("reaper_state", pause::get(client, own).await, &mut notes)?;
     let daemons = match pause {
         Some(_) => {
@@ -70,21 +80,38 @@ pub async fn read(client: &Client, own: &OwnTables, count: i64) -> Result<Snapsh
     };
     let is_running =
         |instance: &str| runs.iter().any(|run| run.is_running() && run.instance == instance);
-    let daemon = |(key, value, renewed_at): (String, Value, DateTime<Utc>)| {
+    let registered = |(key, value, renewed_at): (String, Value, DateTime<Utc>)| {
         let instance = key.strip_prefix(PREFIX)?.to_owned();
         let registration: Registration = serde_json::from_value(value).ok()?;
+        Some((Daemon { instance, registration }, renewed_at))
+    };
+    let registered: Vec<(Daemon, DateTime<Utc>)> =
+        daemons.unwrap_or_default().into_iter().filter_map(registered).collect();
+    let is_alive = |(daemon, renewed_at): &&(Daemon, DateTime<Utc>)| {
         // If the sum is out of range, the time is far in the future.
         let is_after = |time: DateTime<Utc>, margin| {
             time.checked_add_signed(margin).is_none_or(|end| end > at)
         };
-        let alive = is_after(renewed_at, SILENT)
-            && (is_after(registration.next_at, OVERDUE) || is_running(&instance));
-        alive.then_some(Daemon { instance, registration })
+        is_after(*renewed_at, SILENT)
+            && (is_after(daemon.registration.next_at, OVERDUE) || is_running(&daemon.instance))
     };
     let mut daemons: Vec<Daemon> =
-        daemons.unwrap_or_default().into_iter().filter_map(daemon).collect();
+        registered.iter().filter(is_alive).map(|(daemon, _)| daemon.clone()).collect();
     daemons.sort_by_key(|daemon| daemon.registration.next_at);
-    Ok(Snapshot { at, replica, history, runs, pause, daemons, notes })
+    // If no daemon is alive, its runs are still expected by the schedule of the last one.
+    let last = registered.iter().max_by_key(|(_, renewed_at)| *renewed_at);
+    let last = last.filter(|_| daemons.is_empty()).map(|(daemon, _)| daemon);
+    let registrations = daemons.iter().chain(last).map(|daemon| &daemon.registration);
+    let rhythm = Rhythm::registered(registrations, usual(&successes));
+    Ok(Snapshot { at, replica, history, runs, last_success_at, rhythm, pause, daemons, notes })
+}
+
+/// Returns the median duration of successful runs.
+fn usual(successes: &[(DateTime<Utc>, DateTime<Utc>)]) -> TimeDelta {
+    let durations = successes.iter().map(|(started_at, finished_at)| *finished_at - *started_at);
+    let mut durations: Vec<TimeDelta> = durations.collect();
+    durations.sort_unstable();
+    durations.get(durations.len() / 2).copied().unwrap_or_default().max(TimeDelta::zero())
 }
 
 /// If the server rejects the query, adds a note and returns `None`. If the server is unreachable,

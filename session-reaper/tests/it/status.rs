@@ -14,7 +14,11 @@ use testkit::{
 const JSON: [&str; 3] = ["status", "--output", "json"];
 
 async fn status(database: &Database, env: &[(&str, &str)]) -> Value {
-    let mut program = start_reaper(database, &JSON, env);
+    status_with(database, &[], env).await
+}
+
+async fn status_with(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Value {
+    let mut program = start_reaper(database, &[&JSON, args].concat(), env);
     assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
     serde_json::from_str(&program.stdout()).unwrap()
 }
@@ -222,10 +226,14 @@ async fn backlog_is_counted_by_target_and_reason() {
     let oldest: chrono::DateTime<chrono::Utc> =
         sessions["oldest_due"].as_str().unwrap().parse().unwrap();
     assert!((oldest - due).num_milliseconds().abs() < 2, "{oldest} is not {due}");
+    // No run has ended and no schedule is known, so none of the rows is late.
+    assert_eq!((&seen["health"], &seen["late"]), (&"unknown".into(), &serde_json::json!([])));
+    let seen = status_with(&database, &["--interval", "1d"], &[]).await;
     assert_eq!(
         (&seen["health"], &seen["summary"]),
         (&"attention".into(), &"sessions: rows fell due 9 days ago and are still there".into())
     );
+    assert_eq!(seen["late"], serde_json::json!(["sessions"]));
     assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 40);
     for line in text(&database).await.lines().filter(|line| !line.starts_with("NEXT")) {
         assert!(line.chars().count() <= 100, "{line}");
@@ -370,6 +378,93 @@ async fn daemon_registers_its_next_run_until_it_stops() {
     .await;
 }
 
+/// Stores a successful run that took a minute and ended at this time. Sessions fell due at the other
+/// time.
+async fn success_and_backlog(database: &Database, ended: &str, fell_due: &str) {
+    database
+        .execute(&format!(
+            "DELETE FROM reaper_runs;
+             INSERT INTO reaper_runs (id, instance, version, trigger, started_at, heartbeat_at, finished_at, outcome, report)
+             VALUES (gen_random_uuid(), 'other:1', '0', 'schedule', {ended} - interval '1 min', {ended}, {ended}, 'success',
+                 '{{\"outcome\": \"success\", \"why\": \"no due rows are left\", \"targets\": []}}');
+             UPDATE sessions SET expires_at = {fell_due} - interval '1 day', absolute_expires_at = now()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn command_and_page_judge_a_nightly_schedule_alike() {
+    let database = Database::create().await;
+    expired_sessions(&database, 5).await;
+    // The last scheduled time was less than 20 hours ago.
+    let nightly = chrono::Utc::now() + chrono::TimeDelta::hours(4) + chrono::TimeDelta::minutes(5);
+    let schedule = nightly.format("%M %H * * *").to_string();
+    // The page shows the rows that the daemon counts at its start.
+    let fell_due = "now() - interval '18 h'";
+    success_and_backlog(&database, "now() - interval '19 h'", fell_due).await;
+    let daemon = start_reaper(&database, &["daemon"], &[("SCHEDULE", &schedule), ("JITTER", "1m")]);
+    eventually("the next run is registered", async || {
+        status(&database, &[]).await["daemons"].as_array().unwrap().len() == 1
+    })
+    .await;
+    let page = status(&database, &[]).await["daemons"][0]["page"].as_str().unwrap().to_owned();
+    for (ended, health, is_due) in
+        [("now() - interval '19 h'", "ok", false), ("now() - interval '3 days'", "attention", true)]
+    {
+        success_and_backlog(&database, ended, fell_due).await;
+        let is_due_in = |seen: &Value| {
+            let time =
+                |name: &str| seen[name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>();
+            time("at").unwrap() > time("expected_by").unwrap()
+        };
+        let seen = status(&database, &[]).await;
+        assert_eq!(
+            (&seen["health"], &seen["targets"][0]["rows"]),
+            (&health.into(), &5.into()),
+            "{seen}"
+        );
+        assert_eq!((is_due_in(&seen), &seen["late"]), (is_due, &serde_json::json!([])), "{seen}");
+        eventually("the page shows the same health", async || {
+            let shown: Value =
+                reqwest::get(format!("{page}status.json")).await.unwrap().json().await.unwrap();
+            shown["last_success_at"] == seen["last_success_at"]
+                && shown["health"] == health
+                && shown["expected_by"] == seen["expected_by"]
+        })
+        .await;
+    }
+    // The last run should have deleted these rows.
+    success_and_backlog(&database, "now() - interval '19 h'", "now() - interval '26 h'").await;
+    let seen = status(&database, &[]).await;
+    assert_eq!(
+        (&seen["health"], &seen["late"]),
+        (&"attention".into(), &serde_json::json!(["sessions"])),
+        "{seen}"
+    );
+    drop(daemon);
+}
+
+#[tokio::test]
+async fn age_alone_needs_no_attention_without_a_schedule() {
+    let database = Database::create().await;
+    expired_sessions(&database, 5).await;
+    success_and_backlog(&database, "now() - interval '3 days'", "now() - interval '18 h'").await;
+    let seen = status(&database, &[]).await;
+    assert_eq!((&seen["health"], &seen["expected_by"]), (&"ok".into(), &Value::Null), "{seen}");
+    for (interval, health) in [("1d", "attention"), ("4d", "ok")] {
+        let seen = status_with(&database, &["--interval", interval], &[]).await;
+        assert_eq!(seen["health"], health, "{interval}: {seen}");
+    }
+    // The last run left these rows.
+    success_and_backlog(&database, "now() - interval '1 day'", "now() - interval '26 h'").await;
+    let seen = status(&database, &[]).await;
+    assert_eq!(
+        (&seen["health"], &seen["late"]),
+        (&"attention".into(), &serde_json::json!(["sessions"])),
+        "{seen}"
+    );
+}
+
 #[tokio::test]
 async fn watch_prints_one_json_object_per_line_until_interrupted() {
     let database = Database::create().await;
@@ -397,6 +492,7 @@ async fn exit_code_identifies_the_error() {
             "--watch=1ms: a duration from 500ms to 1h",
         ),
         (&["status", "--last", "0"], &[], 78, "--last=0: a whole number from 1 to 1000"),
+        (&["status", "--interval", "soon"], &[], 78, "--interval=soon: a duration"),
         (&["status", "--lost", "0"], &[], 2, "--last"),
         (
             &["status"],
