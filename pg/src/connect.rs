@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio_postgres::config::Host;
 use tokio_postgres::{CancelToken, Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -25,6 +26,28 @@ impl std::fmt::Debug for ConnectOptions {
         f.write_str("ConnectOptions(…)")
     }
 }
+
+/// Where a database is, without credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The name of the database.
+    pub name: String,
+    /// The host name, address or socket directory. If there are several, they are separated by
+    /// commas. If their ports differ, each is followed by its port.
+    pub host: String,
+    /// The port; `None` if there are several hosts with different ports.
+    pub port: Option<u16>,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {}", self.name, self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// The port of a connection string without a port.
+const DEFAULT_PORT: u16 = 5432;
 
 /// Time limit for connecting. It is long enough for a TLS handshake between regions, and short
 /// enough to report an unreachable host while an operator is watching.
@@ -64,18 +87,34 @@ impl ConnectOptions {
         self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
     }
 
-    /// Describes the database without the password: its name, host and port.
+    /// Describes the database without credentials: its name, host and port.
     #[must_use]
     pub fn database(&self) -> String {
-        use tokio_postgres::config::Host;
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
+        self.address().to_string()
+    }
+
+    /// Returns the name, the host and the port of the database.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let names = self.config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
         });
-        let hosts = hosts.collect::<Vec<String>>().join(",");
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let mut hosts: Vec<String> = names.collect();
+        if hosts.is_empty() {
+            hosts = self.config.get_hostaddrs().iter().map(ToString::to_string).collect();
+        }
+        // As in libpq, there is either one port for all hosts, or one for each host.
+        let ports = self.config.get_ports();
+        let first = ports.first().copied().unwrap_or(DEFAULT_PORT);
+        let port = ports.iter().all(|port| *port == first).then_some(first);
+        if port.is_none() {
+            for (host, port) in hosts.iter_mut().zip(ports) {
+                *host = format!("{host}:{port}");
+            }
+        }
         let name = self.database_name();
-        format!("{name} on {hosts}:{port}")
+        Address { name: name.to_owned(), host: hosts.join(","), port }
     }
 
     /// Adds a setting for each new connection, for example `("statement_timeout", "5s")`.
@@ -181,4 +220,22 @@ fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
 #[must_use]
 pub fn has_password(url: &str) -> Option<bool> {
     parse(url).ok().map(|config| config.get_password().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_contains_no_credentials() {
+        for (url, expected) in [
+            ("postgres://ada:secret@db-1/app", "app on db-1:5432"),
+            ("postgres://ada:secret@db-1:6432,db-2:5433/app", "app on db-1:6432,db-2:5433"),
+            ("postgres://ada@db-1,db-2/app", "app on db-1,db-2:5432"),
+            ("host=/run/postgresql user=ada password=secret", "ada on /run/postgresql:5432"),
+            ("hostaddr=10.0.0.1 port=5433 dbname=app", "app on 10.0.0.1:5433"),
+        ] {
+            assert_eq!(ConnectOptions::new(url, "test").unwrap().database(), expected);
+        }
+    }
 }

@@ -11,8 +11,10 @@ mod rhythm;
 mod run;
 
 use chrono::{DateTime, Utc};
+use pg::connect::ConnectOptions;
 use serde::Serialize;
 
+use crate::output::database::Members;
 use crate::registration::Registration;
 use reaper::{BacklogSnapshot, Outcome};
 
@@ -32,7 +34,7 @@ pub struct Status {
     /// When the status was assembled. This is the time on the clock of the database, or on the
     /// clock of this host if the database was not reached.
     pub at: DateTime<Utc>,
-    /// Whether the database responded.
+    /// The database, and whether it responded.
     pub database: Database,
     /// Whether the run history could be read.
     pub history: bool,
@@ -60,9 +62,12 @@ pub struct Status {
     pub rhythm: Rhythm,
 }
 
-/// Whether the database responded.
+/// The database, and whether it responded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Database {
+    /// The name, the host and the port.
+    #[serde(flatten)]
+    pub(crate) address: Members,
     /// `true` if the database responded.
     pub reachable: bool,
     /// Why the database did not respond; `None` if it responded.
@@ -102,18 +107,22 @@ impl Status {
     /// Assembles the status. `seen` is the data in the database, or the reason why it was not read.
     #[must_use]
     pub fn new(
+        connect: &ConnectOptions,
         seen: Result<&Snapshot, &str>,
         targets: Vec<BacklogSnapshot>,
         now: DateTime<Utc>,
     ) -> Self {
+        let address = Members::of(connect);
         let database = match seen {
             Ok(seen) => Database {
+                address,
                 reachable: true,
                 why: None,
                 seen_at: Some(seen.at),
                 replica: Some(seen.replica),
             },
             Err(why) => Database {
+                address,
                 reachable: false,
                 why: Some(why.to_owned()),
                 seen_at: None,

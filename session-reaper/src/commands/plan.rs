@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::print;
 use crate::config::Output;
+use crate::output::database::{WithDatabase, heading};
 use crate::output::table::{columns, grouped, time};
 use reaper::Exit;
 use reaper::{Plan, PlannedReason, PlannedTarget, Sweep};
@@ -22,11 +23,12 @@ pub async fn plan(sweep: &Sweep, sql: bool, output: Output) -> Exit {
     match sweep.plan(sql).await {
         Ok(plan) => {
             match output {
-                Output::Text => print(&text(&plan)),
+                Output::Text => print(&format!("{}\n{}", heading(&sweep.connect), text(&plan))),
                 // The plan is serialized directly, because a `serde_json::Value` would sort the
                 // members.
                 Output::Json => {
-                    print(&format!("{}\n", serde_json::to_string(&plan).unwrap_or_default()));
+                    let object = WithDatabase::new(&plan, &sweep.connect);
+                    print(&format!("{}\n", serde_json::to_string(&object).unwrap_or_default()));
                 }
             }
             if !plan.refused.is_empty()

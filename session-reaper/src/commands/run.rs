@@ -10,6 +10,7 @@ use super::print;
 use crate::config::Output;
 use crate::export::Exports;
 use crate::metrics;
+use crate::output::database::{WithDatabase, heading};
 use crate::output::progress_bar;
 use crate::output::summary;
 use crate::telemetry::Spans;
@@ -37,12 +38,17 @@ pub async fn run(
     let exit = match finished {
         Ok(finished) => {
             match output {
-                Output::Text => print(&summary::text(&finished.report)),
+                Output::Text => print(&format!(
+                    "{}\n{}",
+                    heading(&sweep.connect),
+                    summary::text(&finished.report)
+                )),
                 // The report is serialized directly, because a `serde_json::Value` would sort the
                 // members.
                 Output::Json => print(&format!(
                     "{}\n",
-                    serde_json::to_string(&finished.report).unwrap_or_default()
+                    serde_json::to_string(&WithDatabase::new(&finished.report, &sweep.connect))
+                        .unwrap_or_default()
                 )),
             }
             finished.exit

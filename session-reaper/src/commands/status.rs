@@ -58,9 +58,12 @@ pub async fn status(
         };
         let status = match status {
             Err(error) if first => return unreachable(&error),
-            Err(error) => {
-                Status::new(Err(&error.to_string()), backlog.snapshots.clone(), clock::now())
-            }
+            Err(error) => Status::new(
+                &sweep.connect,
+                Err(&error.to_string()),
+                backlog.snapshots.clone(),
+                clock::now(),
+            ),
             Ok(status) => status,
         };
         first = false;
@@ -131,7 +134,7 @@ async fn read_status(
         }
         backlog.counted = Some(Instant::now());
     }
-    let mut status = Status::new(Ok(&seen), backlog.snapshots.clone(), seen.at);
+    let mut status = Status::new(&sweep.connect, Ok(&seen), backlog.snapshots.clone(), seen.at);
     status.notes.extend(backlog.note.clone());
     if let Some(interval) = interval {
         status.rhythm.replace_with(interval);

@@ -124,7 +124,7 @@ impl Board {
             remembered()
         };
         let none = "it has not responded yet";
-        let mut status = Status::new(seen.ok_or(none), Vec::new(), now);
+        let mut status = Status::new(&self.connect, seen.ok_or(none), Vec::new(), now);
         status.database.reachable = cached.failed.is_none() && seen.is_some();
         status.database.why =
             cached.failed.clone().or_else(|| seen.is_none().then(|| none.to_owned()));

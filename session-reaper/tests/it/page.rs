@@ -100,6 +100,8 @@ async fn healthy_page_shows_its_only_target() {
     page.wait_for("document.querySelectorAll('#runs tbody tr').length > 1");
     shows(&mut page, "#targets tbody th", "reaper_runs");
     assert!(page.evaluate("document.title").as_str().unwrap().starts_with('✓'));
+    assert!(page.evaluate("document.title").as_str().unwrap().contains(database.name()));
+    shows(&mut page, "#who", database.name());
     is_sound(&mut page, &daemon.ops);
 }
 

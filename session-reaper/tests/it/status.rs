@@ -378,6 +378,30 @@ async fn daemon_registers_its_next_run_until_it_stops() {
     .await;
 }
 
+#[tokio::test]
+async fn output_names_the_database_without_credentials() {
+    let database = Database::create().await;
+    let url = database.url_as("session_reaper");
+    let url: tokio_postgres::Config = url.parse().unwrap();
+    let port = url.get_ports()[0];
+    let password = url.get_password().map(|text| String::from_utf8_lossy(text).into_owned());
+    for args in [&["status"][..], &["plan"], &["run", "--yes"]] {
+        let mut program = start_reaper(&database, args, &[]);
+        assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+        let text = program.stdout();
+        let first = text.lines().next().unwrap();
+        assert!(first.contains(database.name()) && first.contains(&port.to_string()), "{text}");
+        let mut program = start_reaper(&database, &[args, &["--output", "json"]].concat(), &[]);
+        assert_eq!(program.wait().await.code(), Some(0), "{}", program.stderr());
+        let object: Value = serde_json::from_str(&program.stdout()).unwrap();
+        assert_eq!(object["database"]["name"], database.name(), "{object}");
+        assert_eq!(object["database"]["port"], port, "{object}");
+        assert!(object["database"]["host"].is_string(), "{object}");
+        let shown = format!("{text}{object}");
+        assert!(password.as_ref().is_none_or(|text| !shown.contains(text)), "{shown}");
+    }
+}
+
 /// Stores a successful run that took a minute and ended at this time. Sessions fell due at the other
 /// time.
 async fn success_and_backlog(database: &Database, ended: &str, fell_due: &str) {

@@ -15,7 +15,7 @@ const WIDTH: usize = 100;
 /// Returns the text. The results of writing to a `String` are ignored, because such a write cannot
 /// fail.
 pub(super) fn text(status: &Status) -> String {
-    let mut text = String::new();
+    let mut text = status.database.address.heading();
     let _ =
         writeln!(text, "{}: {}\n", status.health.as_str().to_uppercase(), escaped(&status.summary));
     if let Some(pause) = &status.pause {
