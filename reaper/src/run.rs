@@ -1,6 +1,7 @@
 //! The steps of a run, in order.
 
 pub(crate) mod conclusion;
+mod count;
 pub(crate) mod lock;
 mod reconnect;
 pub(crate) mod remembered;

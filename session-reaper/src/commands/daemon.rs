@@ -1,5 +1,7 @@
 //! `daemon`: scheduled runs, one at a time, until a signal stops the process.
 
+mod first_count;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +18,7 @@ use crate::reload::Sweeps;
 use crate::schedule::{Tick, Ticks};
 use crate::status::Rhythm;
 use crate::{clock, metrics, notify, recent_runs, watchdog};
+use first_count::FirstCount;
 use reaper::Exit;
 use reaper::Stop;
 use reaper::{Progress, Sweep, SweepError};
@@ -89,9 +92,11 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
     let registration =
         tokio::spawn(registration::publish(sweep, (schedule, *jitter), address, next_watched));
     remember(sweep).await;
+    let first_count = FirstCount::start(sweep);
 
     let look_every = supervisor.and_then(Supervisor::wake_every).unwrap_or(LOOK_AT_CLOCK);
-    let rounds = Rounds { sweeps, stop, progress, next, look_every: look_every.min(LOOK_AT_CLOCK) };
+    let look_every = look_every.min(LOOK_AT_CLOCK);
+    let rounds = Rounds { sweeps, stop, progress, next, first_count: &first_count, look_every };
     let exit = tokio::select! {
         exit = rounds.keep(Ticks::new(schedule, *jitter)) => exit,
         ended = server => {
@@ -102,6 +107,7 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
     // This drops the senders in `rounds`, which ends the tasks that wait for new values from these
     // senders.
     drop(rounds);
+    first_count.end().await;
     if let Some(notifier) = notifier {
         let _ = notifier.await;
     }
@@ -139,6 +145,8 @@ struct Rounds<'a> {
     progress: watch::Sender<Progress>,
     /// Publishes the time of the next run.
     next: watch::Sender<Option<DateTime<Utc>>>,
+    /// The count of the backlog that the first run replaces.
+    first_count: &'a FirstCount,
     /// How often to read the clock while waiting.
     look_every: Duration,
 }
@@ -179,6 +187,7 @@ impl Rounds<'_> {
             }
             upcoming = ticks.next(now);
             self.next.send_replace(upcoming.map(|tick| tick.run_at));
+            self.first_count.abandon();
             if let Err(error) = self.run().await {
                 return Self::give_up(&error);
             }

@@ -218,7 +218,10 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
         }
         (Some(sample), _) => BacklogSnapshot::sampled(target, &sample),
         (None, Some((rows, capped, at))) => BacklogSnapshot::reported(target, rows, capped, at),
-        (None, None) => BacklogSnapshot::unknown(target, "not counted yet: a run counts it"),
+        (None, None) => BacklogSnapshot::unknown(
+            target,
+            "not counted yet: the daemon counts it at its start, and in each run",
+        ),
     }
 }
 

@@ -331,3 +331,59 @@ async fn failed_count_does_not_reset_the_backlog_metric() {
     assert!(equal(daemon.metric(backlog).await, 50.0), "{}", daemon.metric(backlog).await);
     holder.rollback().await.unwrap();
 }
+
+/// Locks a table, so that a statement that reads it waits.
+async fn locked_sessions(database: &Database) -> tokio_postgres::Client {
+    let holder = database.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    holder
+}
+
+#[tokio::test]
+async fn fresh_daemon_counts_its_backlog_and_deletes_nothing() {
+    let database = Database::create().await;
+    expired_sessions(&database, 40).await;
+    let daemon = Daemon::start(&database, &[NEVER]).await;
+    eventually("the page shows the backlog", async || {
+        let (_, body) = daemon.get("/status.json").await;
+        let seen: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let targets = seen["targets"].as_array().unwrap().iter();
+        seen["targets"][0]["rows"] == 40 && targets.clone().all(|target| target["rows"].is_u64())
+    })
+    .await;
+    let series = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
+    assert!(equal(daemon.metric(series).await, 40.0));
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM sessions").await, 40);
+    assert_eq!(database.one::<i64>("SELECT count(*) FROM reaper_runs").await, 0);
+}
+
+#[tokio::test]
+async fn signal_cancels_the_count_of_a_fresh_daemon() {
+    let database = Database::create().await;
+    let holder = locked_sessions(&database).await;
+    let mut daemon = Daemon::start(&database, &[NEVER]).await;
+    // Within its transaction, the holder would see only the first state of the other sessions.
+    testkit::waits_for_a_lock(&database.client().await, "session-reaper").await;
+    daemon.program.signal("TERM");
+    assert_eq!(daemon.program.wait().await.code(), Some(0), "{}", daemon.program.stderr());
+    let log = daemon.program.stderr();
+    assert!(log.contains("statement_canceled"), "{log}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn count_of_a_fresh_daemon_does_not_delay_a_run() {
+    let database = Database::create().await;
+    expired_sessions(&database, 40).await;
+    let holder = locked_sessions(&database).await;
+    let tick = Utc::now() + chrono::TimeDelta::seconds(4);
+    let schedule = tick.format("%-S %-M * * * *").to_string();
+    let mut daemon = Daemon::start(&database, &[("SCHEDULE", &schedule)]).await;
+    // The count waits for the lock, and the run starts nevertheless.
+    daemon.program.log_event("run_started").await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    eventually("the run has deleted the rows", async || {
+        database.one::<i64>("SELECT count(*) FROM sessions").await == 0
+    })
+    .await;
+}
