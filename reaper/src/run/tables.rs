@@ -234,12 +234,12 @@ pub(crate) fn passes(
     remembered: &Remembered,
 ) -> Result<Table, String> {
     let watermarks = &remembered.watermarks;
-    if located.leaves.iter().any(|leaf| leaf.key.is_empty())
-        && remembered.logs_keyless(&target.name)
-    {
+    let keyless = located.leaves.iter().find(|leaf| leaf.key.is_empty());
+    if let Some(leaf) = keyless.filter(|_| remembered.logs_keyless(&target.name)) {
         tracing::warn!(
             event = "no_unique_key",
             target_table = target.name,
+            table = leaf.table.quoted(),
             "no primary key and no unique, non-null key: rows with equal timestamps are indistinguishable and are always locked before deletion"
         );
     }

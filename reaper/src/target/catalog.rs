@@ -1,6 +1,8 @@
 //! Finds the table of a target, the partitions of the table, the keys of these tables, and the
 //! types of the columns that form a cursor.
 
+use std::collections::HashMap;
+
 use pg::error_text::chain;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
@@ -134,7 +136,7 @@ pub(crate) const NAMED: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.tex
 /// would depend on the `search_path`.
 const LOCATE: &str = include_str!("catalog/locate.sql");
 
-/// Returns the columns of a table, each with its type (for a domain, the base type) and the
+/// Returns the columns of tables, each with its type (for a domain, the base type) and the
 /// equality operator of that type.
 ///
 /// The operators of PostgreSQL's own types are in `pg_catalog`, and so are the operators of
@@ -177,7 +179,13 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
     if let Some(why) = unfit(&root.kind) {
         return Ok(TableLookup::Unfit(format!("{} is {why}", target.table.quoted())));
     }
-    let columns = columns(client, oid).await?;
+    // An inheriting table may have a key of its own, on columns that this table does not have.
+    let others = tree.iter().filter(|member| !root.has_columns(&member.key));
+    let oids: Vec<u32> =
+        std::iter::once(oid).chain(others.map(|member| member.identity.oid)).collect();
+    let of_tables = columns(client, &oids).await?;
+    let of_table = |oid: u32| of_tables.get(&oid).map(Vec::as_slice).unwrap_or_default();
+    let columns = of_table(oid);
     let find = |wanted: &Ident| columns.iter().find(|column| column.name == *wanted);
 
     let wanted = target.reasons.iter().map(|reason| &reason.column);
@@ -202,7 +210,7 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
             "r" => leaves.push(Leaf {
                 oid: member.identity.oid,
                 table: member.identity.table.clone(),
-                key: member.key.iter().filter_map(find).cloned().collect(),
+                key: member.key(columns, of_table(member.identity.oid)),
                 identity: member.identity.clone(),
             }),
             "f" => tracing::warn!(
@@ -265,6 +273,23 @@ struct Member {
 }
 
 impl Member {
+    /// Returns whether the table has all of these columns.
+    fn has_columns(&self, wanted: &[Ident]) -> bool {
+        let has = |wanted: &Ident| self.identity.columns.iter().any(|(name, ..)| name == wanted);
+        wanted.iter().all(has)
+    }
+
+    /// Returns the columns of the key: from the target's table `inherited`, or, if they are not all
+    /// there, from the table's `own` columns. Without one of its columns, a key is not unique, so
+    /// the key is then empty.
+    fn key(&self, inherited: &[Column], own: &[Column]) -> Vec<Column> {
+        let among = |columns: &[Column]| {
+            let find = |name: &Ident| columns.iter().find(|column| column.name == *name).cloned();
+            self.key.iter().map(find).collect::<Option<Vec<Column>>>()
+        };
+        among(inherited).or_else(|| among(own)).unwrap_or_default()
+    }
+
     fn of(row: &Row) -> Result<Self, Error> {
         let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
         let (path, names): (Vec<u32>, Vec<String>) = (row.try_get(4)?, row.try_get(5)?);
@@ -285,8 +310,8 @@ impl Member {
     }
 }
 
-async fn columns(client: &Prepared, oid: u32) -> Result<Vec<Column>, Error> {
-    let column = |row: &Row| {
+async fn columns(client: &Prepared, oids: &[u32]) -> Result<HashMap<u32, Vec<Column>>, Error> {
+    let column = |row: &Row| -> Result<Column, Error> {
         let (schema, name): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
         Ok(Column {
             name: Ident::new(row.try_get::<_, String>(0)?),
@@ -297,7 +322,11 @@ async fn columns(client: &Prepared, oid: u32) -> Result<Vec<Column>, Error> {
                 .map(|(schema, name)| Operator::new(&Ident::new(schema), &name)),
         })
     };
-    client.rows(COLUMNS, &[&oid]).await?.iter().map(column).collect()
+    let mut tables: HashMap<u32, Vec<Column>> = HashMap::new();
+    for row in client.rows(COLUMNS, &[&oids]).await? {
+        tables.entry(row.try_get(5)?).or_default().push(column(&row)?);
+    }
+    Ok(tables)
 }
 
 /// Looks up a child table. Returns one child for each table that contains its rows. The outer
@@ -336,11 +365,11 @@ async fn locate_child(
         return unusable("a table with a partition on another server");
     }
     let refers_to: Option<Vec<String>> = row.try_get(2)?;
-    let references =
-        match references(target, (table, columns), &self::columns(client, oid).await?, refers_to) {
-            Ok(references) => references,
-            Err(why) => return Ok(Err(format!("children: {why}"))),
-        };
+    let known = self::columns(client, &[oid]).await?.remove(&oid).unwrap_or_default();
+    let references = match references(target, (table, columns), &known, refers_to) {
+        Ok(references) => references,
+        Err(why) => return Ok(Err(format!("children: {why}"))),
+    };
     let child = |member: Member| Child {
         oid: member.identity.oid,
         table: member.identity.table.clone(),

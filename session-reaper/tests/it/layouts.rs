@@ -124,6 +124,30 @@ async fn rows_with_equal_ctids_in_inheriting_tables_are_distinct() {
 }
 
 #[tokio::test]
+async fn inheriting_table_is_read_by_its_own_key() {
+    // The rows of the inheriting table differ only in a column that the target's table does not
+    // have. A key without this column would not divide them.
+    for key in ["number", "id, number"] {
+        let database = with(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, due timestamptz);
+             CREATE TABLE heir (number bigint, PRIMARY KEY ({key})) INHERITS (t);
+             CREATE INDEX ON t (due, id); CREATE INDEX ON heir (due, {key});
+             INSERT INTO t SELECT n, now() - interval '2 days' FROM generate_series(1, 250) AS n;
+             INSERT INTO heir SELECT 7, date_trunc('day', now()) - interval '2 days', n FROM generate_series(1, 7010) AS n;
+             INSERT INTO heir SELECT 7, now(), -n FROM generate_series(1, 100) AS n"
+        ))
+        .await;
+        let reaped = reap_by(&database, &target("order = 'index'"), &[]).await;
+        assert_eq!(reaped.code, Some(0), "{}", reaped.stderr);
+        assert_eq!(reaped.target("t")["deleted"]["old"], 7_260, "{}", reaped.stderr);
+        assert_eq!(database.one::<i64>("SELECT count(*) FROM t").await, 100);
+        assert!(!reaped.stderr.contains("no_unique_key"), "{key}: {}", reaped.stderr);
+        // MAX_CHUNK is 100.
+        assert!(reaped.target("t")["chunks"].as_u64().unwrap() >= 73, "{key}: {}", reaped.report);
+    }
+}
+
+#[tokio::test]
 async fn heap_order_deletes_only_due_rows_in_bounded_chunks() {
     let database = with(
         "CREATE TABLE t (id int PRIMARY KEY, due timestamptz, kind text); CREATE INDEX ON t (due);

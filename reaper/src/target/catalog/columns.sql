@@ -1,8 +1,9 @@
--- Returns the columns of the table $1, each with its type (for a domain, the base type) and the
+-- Returns the columns of the tables $1, each with the oid of its table, its type (for a domain, the base type) and the
 -- equality operator of that type.
 SELECT a.attname::pg_catalog.text, pg_catalog.format_type(y.oid, -1),
     pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(y.typname::pg_catalog.text)),
-    CASE WHEN built_in.it THEN 'pg_catalog' ELSE own.schema END, CASE WHEN built_in.it THEN '=' ELSE own.name END
+    CASE WHEN built_in.it THEN 'pg_catalog' ELSE own.schema END, CASE WHEN built_in.it THEN '=' ELSE own.name END,
+    a.attrelid
 FROM pg_catalog.pg_attribute a
 CROSS JOIN LATERAL (
     WITH RECURSIVE below AS (
@@ -29,5 +30,5 @@ LEFT JOIN LATERAL (
     WHERE k.opcdefault AND k.opcintype OPERATOR(pg_catalog.=) y.oid
         AND m.amname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['btree', 'hash'])
     ORDER BY m.amname LIMIT 1) AS own (schema, name) ON true
-WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
-ORDER BY a.attnum
+WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
