@@ -25,8 +25,8 @@ use page::Page;
 
 use crate::metrics;
 use crate::reload::Sweeps;
-use crate::watchdog::{self, Liveness};
 use crate::status::Rhythm;
+use crate::watchdog::{self, Liveness};
 use reaper::Progress;
 
 /// How long the result of a readiness check is cached, so that at most one connection per second is
