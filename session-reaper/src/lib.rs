@@ -41,6 +41,7 @@ pub mod recent_runs;
 pub mod registration;
 pub mod reload;
 pub mod schedule;
+mod short_queries;
 pub mod signals;
 pub mod status;
 pub mod telemetry;

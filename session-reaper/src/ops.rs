@@ -25,6 +25,7 @@ use page::Page;
 
 use crate::metrics;
 use crate::reload::Sweeps;
+use crate::short_queries::questions;
 use crate::status::Rhythm;
 use crate::watchdog::{self, Liveness};
 use reaper::Progress;
@@ -93,13 +94,6 @@ pub fn serve(
     .bind(bind)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
     Ok((server.run(), address))
-}
-
-/// Returns connection options for queries outside runs. With the timeouts in these options, an
-/// abandoned backend ends soon, even if it waits for a lock.
-#[must_use]
-pub fn questions(connect: &ConnectOptions) -> ConnectOptions {
-    connect.clone().set("statement_timeout", "2s").set("lock_timeout", "1s")
 }
 
 /// Reports whether the daemon's loop is alive.

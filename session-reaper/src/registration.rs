@@ -10,8 +10,8 @@ use reaper::state;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::ops::questions;
 use crate::schedule::Schedule;
+use crate::short_queries::questions;
 use reaper::Sweep;
 
 /// The prefix of the keys of registrations in `reaper_state`. The instance follows the prefix.

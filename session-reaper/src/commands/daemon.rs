@@ -16,6 +16,7 @@ use crate::ops::{self, Live};
 use crate::registration;
 use crate::reload::Sweeps;
 use crate::schedule::{Tick, Ticks};
+use crate::short_queries::questions;
 use crate::status::Rhythm;
 use crate::{clock, metrics, notify, recent_runs, watchdog};
 use first_count::FirstCount;
@@ -125,7 +126,7 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
 async fn remember(sweep: &Sweep) {
     let asking = async {
         let client =
-            ops::questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
+            questions(&sweep.connect).connect().await.map_err(|error| error.to_string())?;
         let ended = async { runs::last_ended(&client, &sweep.own_tables(&client).await?).await };
         ended.await.map_err(|error| chain(&error))
     };

@@ -11,7 +11,7 @@ use pg::error_text::chain;
 use super::{print, printed};
 use crate::clock;
 use crate::config::Output;
-use crate::ops::questions;
+use crate::short_queries::questions;
 use crate::status::{Snapshot, Status, read};
 use reaper::Exit;
 use reaper::Stop;

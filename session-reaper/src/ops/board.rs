@@ -15,6 +15,7 @@ use super::Live;
 use crate::clock;
 use crate::recent_runs;
 use crate::reload::Sweeps;
+use crate::short_queries::questions;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use reaper::time::as_f64;
 use reaper::{
@@ -97,7 +98,7 @@ struct Plotted {
 
 impl Board {
     pub(super) fn new(sweeps: Sweeps, live: Live) -> Self {
-        let connect = super::questions(&sweeps.borrow().connect);
+        let connect = questions(&sweeps.borrow().connect);
         Self { connect, sweeps, live, cached: Mutex::default() }
     }
 

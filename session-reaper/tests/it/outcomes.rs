@@ -31,7 +31,7 @@ async fn report_is_one_object_and_is_stored_in_the_history() {
     // members.
     assert_eq!(
         members(&run.report),
-        ["elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]
+        ["database", "elapsed_ms", "outcome", "run_id", "started_at", "targets", "why"]
     );
     let target = run.target("sessions");
     assert_eq!(
@@ -65,7 +65,10 @@ async fn report_is_one_object_and_is_stored_in_the_history() {
     assert_eq!(row.get::<_, String>(2), env!("CARGO_PKG_VERSION"));
     assert_eq!(row.get::<_, String>(3), "manual");
     assert_eq!(row.get::<_, String>(4), "success");
-    assert_eq!(row.get::<_, Value>(5), run.report);
+    // The database is named only in the output.
+    let mut stored: Value = row.get(5);
+    stored["database"] = run.report["database"].clone();
+    assert_eq!(stored, run.report);
     assert!(row.get::<_, bool>(7));
     let started_at = run.report["started_at"].as_str().unwrap();
     assert!(
@@ -82,6 +85,8 @@ async fn text_summary_shows_deleted_rows_and_the_reason() {
     let text = program.stdout();
     let lines: Vec<Vec<&str>> =
         text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..3], ["DATABASE", database.name(), "on"]);
+    let lines = &lines[2..];
     assert_eq!(
         lines[0],
         [
