@@ -73,21 +73,29 @@ impl Program {
         Self::spawn(command, env)
     }
 
-    pub(crate) fn spawn(mut command: Command, env: &[(&str, &str)]) -> Self {
+    pub(crate) fn spawn(command: Command, env: &[(&str, &str)]) -> Self {
+        Self::spawn_with_stderr(command, env, Stdio::piped())
+    }
+
+    /// Like [`Program::spawn`], with standard error redirected to `stderr`. [`Program::stderr`]
+    /// returns the output only if this is a pipe.
+    pub(crate) fn spawn_with_stderr(
+        mut command: Command,
+        env: &[(&str, &str)],
+        stderr: Stdio,
+    ) -> Self {
         command
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(env.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let built_here = Path::new(command.get_program()).parent() == Some(&built());
         let profiled = built_here && std::env::var_os("LLVM_PROFILE_FILE").is_some();
         let mut child =
             command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         let (stdout, stderr) = (Arc::default(), Arc::default());
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
-            collect(child.stderr.take().unwrap(), Arc::clone(&stderr)),
-        ];
+        let mut readers = vec![collect(child.stdout.take().unwrap(), Arc::clone(&stdout))];
+        readers.extend(child.stderr.take().map(|pipe| collect(pipe, Arc::clone(&stderr))));
         Self { child, profiled, stdout, stderr, readers }
     }
 

@@ -1,3 +1,4 @@
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -98,11 +99,12 @@ impl Server {
             let port_setting = format!("port={port}");
             let mut args = vec!["-D", &data, "-c", &port_setting];
             args.extend(settings.iter().flat_map(|setting| ["-c", setting]));
-            let mut program = Program::spawn(user.command(&program("postgres"), &args), &[]);
-            if answers(&mut program, &server_url(&password, port)).await {
+            let mut program = spawn_postgres(user, &directory, &args);
+            if answers(&mut program, &directory, &server_url(&password, port)).await {
                 return Self { program, port, password, user, settings, directory };
             }
-            assert!(program.stderr().contains("in use"), "{}", program.stderr());
+            let log = log_in(&directory);
+            assert!(log.contains("in use"), "{log}");
         }
         panic!("no free port for PostgreSQL");
     }
@@ -117,9 +119,10 @@ impl Server {
         let (data, port_setting) = (data_in(&self.directory), format!("port={}", self.port));
         let mut args = vec!["-D", &data, "-c", &port_setting];
         args.extend(self.settings.iter().flat_map(|setting| ["-c", setting]));
-        self.program = Program::spawn(self.user.command(&program("postgres"), &args), &[]);
-        let answered = answers(&mut self.program, &server_url(&self.password, self.port)).await;
-        assert!(answered, "{}", self.program.stderr());
+        self.program = spawn_postgres(self.user, &self.directory, &args);
+        let url = server_url(&self.password, self.port);
+        let answered = answers(&mut self.program, &self.directory, &url).await;
+        assert!(answered, "{}", self.log());
     }
 
     /// Returns the URL of the database `postgres` on this server, for a connection as a superuser.
@@ -141,7 +144,7 @@ impl Server {
     /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.program.stderr()
+        log_in(&self.directory)
     }
 
     /// Starts a streaming replica with the current contents of this server.
@@ -229,6 +232,23 @@ fn data_in(directory: &TempDir) -> String {
     directory.path().join("data").to_str().unwrap().to_owned()
 }
 
+fn log_file(directory: &TempDir) -> PathBuf {
+    directory.path().join("log")
+}
+
+fn log_in(directory: &TempDir) -> String {
+    String::from_utf8_lossy(&std::fs::read(log_file(directory)).unwrap()).into_owned()
+}
+
+/// Starts `postgres`, which appends its log to the log file in `directory`.
+///
+/// Several server processes write to the log. A file receives each message as a whole. A pipe
+/// interleaves messages of more than 4 KiB, such as the plans that `auto_explain` logs.
+fn spawn_postgres(user: Unprivileged, directory: &TempDir, args: &[&str]) -> Program {
+    let log = OpenOptions::new().append(true).create(true).open(log_file(directory)).unwrap();
+    Program::spawn_with_stderr(user.command(&program("postgres"), args), &[], log.into())
+}
+
 fn program(name: &str) -> PathBuf {
     let directory = std::env::var("PG_BIN")
         .expect("PG_BIN, the directory of the PostgreSQL programs, is not set: run `make test`");
@@ -241,7 +261,7 @@ async fn succeeds(user: Unprivileged, name: &str, args: &[&str], env: &[(&str, &
 }
 
 /// Waits until the server accepts connections. Returns `false` if it exits instead.
-async fn answers(program: &mut Program, url: &str) -> bool {
+async fn answers(program: &mut Program, directory: &TempDir, url: &str) -> bool {
     let deadline = Instant::now() + HANG;
     while tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_err() {
         if program.has_ended() {
@@ -250,7 +270,7 @@ async fn answers(program: &mut Program, url: &str) -> bool {
         assert!(
             Instant::now() < deadline,
             "PostgreSQL does not accept connections:\n{}",
-            program.stderr()
+            log_in(directory)
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

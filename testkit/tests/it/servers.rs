@@ -1,6 +1,7 @@
 //! Checks the private servers of tests.
 
 use testkit::{Server, eventually};
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 #[tokio::test]
@@ -15,6 +16,31 @@ async fn server_has_its_settings_and_ends_with_its_owner() {
     let url = server.url();
     drop(server);
     assert!(tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err());
+}
+
+#[tokio::test]
+async fn log_keeps_long_messages_of_several_server_processes_whole() {
+    // A message of this length fills a pipe, so the message of another process would follow its
+    // first part.
+    const LENGTH: usize = 100_000;
+    let server = Server::start(&[("log_statement", "all"), ("log_line_prefix", "")]).await;
+    let mut writers = JoinSet::new();
+    for letter in ["a", "b", "c", "d"] {
+        let (client, statement) = (server.client().await, format!("SELECT '{}'", letter.repeat(LENGTH)));
+        writers.spawn(async move {
+            for _ in 0..25 {
+                client.batch_execute(&statement).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+
+    let log = server.log();
+    let whole = |letter: &str| format!("LOG:  statement: SELECT '{}'", letter.repeat(LENGTH));
+    for letter in ["a", "b", "c", "d"] {
+        let whole = whole(letter);
+        assert_eq!(log.lines().filter(|line| *line == whole).count(), 25, "{letter}");
+    }
 }
 
 async fn rows(replica: &Client) -> i64 {
