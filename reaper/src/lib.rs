@@ -66,7 +66,7 @@ pub use connection::statement_bounds::StatementBounds;
 pub use error::SweepError;
 pub use exit::Exit;
 pub use limits::Limits;
-pub use observe::{ChunkOutcome, LockAttempt, NoObserver, Observer};
+pub use observe::{ChunkOutcome, HeldCause, LockAttempt, NoObserver, Observer};
 pub use pass::budget::BudgetLimits;
 pub use pass::pace::{LONGEST_REST, PaceLimits};
 pub use plan::{Plan, PlannedReason, PlannedTarget};

@@ -59,6 +59,40 @@ impl LockAttempt {
     }
 }
 
+/// Why due rows are left after all of them were processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum HeldCause {
+    /// Rows of another table reference them through a foreign key without an action.
+    ForeignKey,
+    /// A trigger raises an error.
+    Trigger,
+    /// The server rejects their deletion for another reason, such as a condition that fails.
+    Error,
+    /// Other transactions have locked them, or a trigger has kept them without an error.
+    Lock,
+    /// They belong to a group (rows that are deleted together) in which another transaction has
+    /// locked a row.
+    Group,
+}
+
+impl HeldCause {
+    /// All causes.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// Returns the value of the metric label, which is also the name in the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns `true` if the deletion of the rows fails, so that it will fail again in the next
+    /// run.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::ForeignKey | Self::Trigger | Self::Error)
+    }
+}
+
 /// Receives what a run reports. Each method is called in the task of the run, so it must not block.
 /// By default, a method does nothing.
 #[allow(unused_variables, reason = "the defaults do nothing, but the names are documentation")]
@@ -81,6 +115,9 @@ pub trait Observer: Debug + Send + Sync {
 
     /// Due rows were skipped because other transactions had locked them.
     fn rows_skipped(&self, target: &str, rows: u64) {}
+
+    /// The run has processed all due rows of `target` and left `rows` of them because of `cause`.
+    fn rows_held(&self, target: &str, cause: HeldCause, rows: u64) {}
 
     /// The due rows of a target were counted, one count per reason. If `capped` is `true`, more
     /// rows are due than were counted. `oldest_due` is when the oldest row became due, in seconds

@@ -65,9 +65,10 @@ pub(crate) struct Tally {
     /// Whether due rows may be left that the pass did not examine. If so, the remaining rows must
     /// be counted.
     pub(crate) uncertain: bool,
-    /// The number of due rows that cannot be deleted because of a foreign key, and the number of
-    /// due rows whose deletion fails for another reason.
+    /// The numbers of due rows whose deletion fails: because of a foreign key, because a trigger
+    /// raises an error, and for another reason.
     pub(crate) held_by_foreign_keys: u64,
+    pub(crate) held_by_triggers: u64,
     pub(crate) held_by_errors: u64,
 }
 
@@ -82,6 +83,7 @@ impl Tally {
         self.left += other.left;
         self.uncertain |= other.uncertain;
         self.held_by_foreign_keys += other.held_by_foreign_keys;
+        self.held_by_triggers += other.held_by_triggers;
         self.held_by_errors += other.held_by_errors;
     }
 }

@@ -248,6 +248,20 @@ impl PassSql {
 }
 
 impl PassSql {
+    /// Returns the condition that all rows of a group may be deleted and are not known to be
+    /// referenced by foreign keys. See [`Only::is_whole`].
+    fn is_whole<'a>(
+        &'a self,
+        (only, group): (&'a Only, &'a Group),
+        of_row: &str,
+        and: Option<&str>,
+        query: &mut Query<'a>,
+    ) -> String {
+        let and: Vec<String> = self.is_free().into_iter().chain(and.map(str::to_owned)).collect();
+        let and = (!and.is_empty()).then(|| and.join(" AND "));
+        only.is_whole(group, of_row, and.as_deref(), query)
+    }
+
     /// Returns the filter on `t`, which also excludes the rows whose deletion fails. These rows are
     /// excluded first, because the filter may fail for them.
     fn filter(&self, only: &Only) -> Option<String> {

@@ -25,14 +25,14 @@ use series::{
     BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
     CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
     LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS, LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG,
-    ROWS_DELETED, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS, THROTTLE_SECONDS, THROTTLED,
-    TICKS_SKIPPED,
+    ROWS_DELETED, ROWS_HELD, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS, THROTTLE_SECONDS,
+    THROTTLED, TICKS_SKIPPED,
 };
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
 use reaper::time::as_f64;
-use reaper::{ChunkOutcome, LockAttempt, Target, ThrottleCause};
+use reaper::{ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause};
 
 /// The collector of the metrics `process_*`, with the names of Prometheus' client libraries.
 static PROCESS: LazyLock<Collector> = LazyLock::new(Collector::default);
@@ -120,6 +120,11 @@ pub(crate) fn deleted(target: &str, reason: &str, rows: u64) {
 /// Counts due rows that were skipped because other transactions had locked them.
 pub(crate) fn skipped_locked(target: &str, rows: u64) {
     counter!(ROWS_SKIPPED, "target" => target.to_owned()).increment(rows);
+}
+
+/// Sets the number of due rows that a run has left because of `cause`.
+pub(crate) fn rows_held(target: &str, cause: HeldCause, rows: u64) {
+    gauge!(ROWS_HELD, "target" => target.to_owned(), "cause" => cause.as_str()).set(as_f64(rows));
 }
 
 /// Sets the backlog of a target, with one count per reason.

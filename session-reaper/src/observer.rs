@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reaper::runs::Trigger;
-use reaper::{ChunkOutcome, LockAttempt, Observer, RunReport, Target, ThrottleCause};
+use reaper::{ChunkOutcome, HeldCause, LockAttempt, Observer, RunReport, Target, ThrottleCause};
 
 use crate::{metrics, recent_runs, watchdog};
 
@@ -34,6 +34,10 @@ impl Observer for ProcessObserver {
 
     fn rows_skipped(&self, target: &str, rows: u64) {
         metrics::skipped_locked(target, rows);
+    }
+
+    fn rows_held(&self, target: &str, cause: HeldCause, rows: u64) {
+        metrics::rows_held(target, cause, rows);
     }
 
     fn backlog_counted(

@@ -41,7 +41,7 @@ impl Pass<'_, '_> {
             return Ok(None);
         }
         let step = self.locks.next_step.clamp(1, LARGEST_STEP);
-        if self.blocks.is_some() && step == 1 && self.may_exclude() {
+        if self.blocks.is_some() && step == 1 {
             self.delete_row_by_row(ahead).await?;
         }
         let reached = match &self.blocks {

@@ -14,7 +14,7 @@ use crate::connection::db_error::{Bound, Constraint, DbError, Rejection};
 use crate::observe::ChunkOutcome;
 use crate::sql::KeyRange;
 use crate::sql::held::ForeignKey;
-use crate::sql::query::Text;
+use crate::sql::query::{Query, Text};
 use crate::stop_reason::StopReason;
 use crate::target::Order;
 
@@ -28,7 +28,8 @@ const EXCLUDED: usize = 1_000;
 /// The maximum number of rejected rows that are logged as warnings.
 const LOGGED: u32 = 5;
 
-/// The maximum number of rows in a block.
+/// The maximum number of rows in a block, and of rows of a table without a key that are read at a
+/// time.
 const ROWS_IN_A_BLOCK: i64 = 2_000;
 
 /// The search for a row whose deletion is rejected.
@@ -93,9 +94,6 @@ impl Pass<'_, '_> {
         rejection: Rejection,
     ) -> Result<(), StopReason> {
         self.worker.observer.chunk_failed(self.target, ChunkOutcome::Retried);
-        if !self.may_exclude() {
-            return Err(StopReason::Failed(rejection.why));
-        }
         if let Some(foreign_key) = self.foreign_key(&rejection).await? {
             tracing::warn!(
                 event = "rows_held",
@@ -112,17 +110,12 @@ impl Pass<'_, '_> {
             return Ok(());
         }
         let rows = self.rows_of(ahead).await?;
-        if self.blocks.is_some() {
-            for (row, hash) in rows {
-                match self.delete(&row, self.most.rows()).await {
-                    Ok(deleted) => self.committed(&deleted),
-                    Err(DbError::Rejected(rejection)) => self.hold(hash, &rejection)?,
-                    // The row is locked. It is tried again together with its block.
-                    Err(DbError::Timeout(Bound::Lock)) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            return Ok(());
+        if self.sql.is_limited() {
+            // The part may contain several rows. Single rows are identified by their positions.
+            let order = std::mem::replace(&mut self.sql.order, Order::Heap);
+            let result = self.delete_each(rows).await;
+            self.sql.order = order;
+            return result;
         }
         match rows.into_iter().next() {
             Some((_, hash)) => self.hold(hash, &rejection),
@@ -130,9 +123,18 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Returns `true` if single rows of the table can be identified and deleted.
-    pub(super) fn may_exclude(&self) -> bool {
-        !self.sql.key.is_empty() && !self.sql.is_grouped()
+    /// Deletes rows one at a time, and excludes those for which the server rejects the deletion.
+    async fn delete_each(&mut self, rows: Vec<(KeyRange, String)>) -> Result<(), StopReason> {
+        for (row, hash) in rows {
+            match self.delete(&row, self.most.rows()).await {
+                Ok(deleted) => self.committed(&deleted),
+                Err(DbError::Rejected(rejection)) => self.hold(hash, &rejection)?,
+                // The row is locked. It is tried again together with the part.
+                Err(DbError::Timeout(Bound::Lock)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Removes remembered foreign keys that no longer exist.
@@ -148,21 +150,22 @@ impl Pass<'_, '_> {
     pub(super) async fn count_held(&mut self) -> Result<(), StopReason> {
         let whole = KeyRange::default();
         let sql = self.sql.ordered(Order::Index);
-        let mut counts = Vec::new();
-        for held in sql.held_rows(&whole, &COUNT_CAP) {
-            let row = self.worker.connection.one(&held).await.map_err(DbError::from);
-            counts.push(match row {
-                Ok(row) => row.try_get::<_, i64>(0)?,
-                Err(DbError::Timeout(_)) => 1,
-                Err(error) => return Err(error.into()),
-            });
-        }
-        let mut counts = counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0));
-        self.tally.held_by_foreign_keys +=
-            counts.by_ref().take(sql.held.foreign_keys.len()).sum::<u64>();
-        self.tally.held_by_errors += counts.sum::<u64>();
+        let held = sql.held_rows(&whole, &COUNT_CAP);
+        self.tally.held_by_foreign_keys += self.count_rows(held.by_foreign_keys).await?;
+        self.tally.held_by_triggers += self.count_rows(held.by_triggers).await?;
+        self.tally.held_by_errors += self.count_rows(held.by_errors).await?;
         self.tally.uncertain = true;
         Ok(())
+    }
+
+    async fn count_rows(&mut self, count: Option<Query<'_>>) -> Result<u64, StopReason> {
+        let Some(count) = count else { return Ok(0) };
+        match self.worker.connection.one(&count).await.map_err(DbError::from) {
+            Ok(row) => Ok(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0)),
+            // At least one row is held.
+            Err(DbError::Timeout(_)) => Ok(1),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns the foreign key that caused a rejection. Returns `None` if the foreign key does not
@@ -204,7 +207,7 @@ impl Pass<'_, '_> {
             None => self.probe(ahead, 0).await?,
         };
         let part = KeyRange { low: ahead.low.clone(), high: high.or_else(|| ahead.high.clone()) };
-        let most = if self.blocks.is_some() { ROWS_IN_A_BLOCK } else { 1 };
+        let most = if self.sql.is_limited() { ROWS_IN_A_BLOCK } else { 1 };
         let keys = self.sql.keys(&part, &most);
         let rows = self.worker.connection.all(&keys).await?;
         let mut found = Vec::new();
@@ -226,7 +229,7 @@ impl Pass<'_, '_> {
                 rejection.why
             )));
         }
-        if self.sql.held.hashes.len() >= EXCLUDED {
+        if self.sql.held.hashes().count() >= EXCLUDED {
             return Err(StopReason::Failed(format!(
                 "more than {EXCLUDED} rows cannot be deleted: {}",
                 rejection.why
@@ -241,7 +244,13 @@ impl Pass<'_, '_> {
                 "a row cannot be deleted; skipping it"
             );
         }
-        self.sql.held.hashes.push(hash);
+        // PL/pgSQL's errors have this class. The functions of triggers raise them, and rarely a
+        // function that `where` calls.
+        if rejection.code.starts_with("P0") {
+            self.sql.held.by_triggers.push(hash);
+        } else {
+            self.sql.held.by_errors.push(hash);
+        }
         Ok(())
     }
 

@@ -84,7 +84,8 @@ pub struct TargetReport {
     /// them may have been deleted at the retry.
     pub skipped_locked: u64,
     /// The number of due rows that were left because their deletion fails: `foreign_key` for rows
-    /// that another table references, `error` for all other rows. Omitted if there are none.
+    /// that another table references, `trigger` for rows for which a trigger raises an error, and
+    /// `error` for all other rows. Omitted if there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, u64>,
     /// The number of due rows that were left after the run, including locked rows. `None` while the

@@ -1,6 +1,5 @@
 //! A target run: the lookup of one target's table, the work on it, and its result.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -9,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
 use crate::connection::auxiliary::AuxiliaryConnection;
-use crate::observe::Observer;
+use crate::observe::{HeldCause, Observer};
 use crate::pass::Tally;
 use crate::pass::pace::PaceLimits;
 use crate::preflight::first_run_guard::{self, FirstRun, Guard};
@@ -527,6 +526,13 @@ impl<'a> TargetRun<'a> {
             self.findings.iter().filter_map(|finding| finding.cascades_to.clone()).collect();
         uncounted_cascades.sort_unstable();
         uncounted_cascades.dedup();
+        let held = held(self.target, &self.tallies);
+        // If the target run was cut short, some of these rows were not counted.
+        if matches!(self.ended, Some(Ok(()))) {
+            for (cause, rows) in held {
+                self.observer.rows_held(&self.target.name, cause, rows);
+            }
+        }
         let worked = Worked {
             target: self.target.name.clone(),
             ended: self.ended.unwrap_or_else(|| {
@@ -546,7 +552,11 @@ impl<'a> TargetRun<'a> {
             skipped_locked: self.tallies.iter().map(|tally| tally.skipped_locked).sum(),
             elapsed: self.elapsed,
             busy: self.busy,
-            held: held(&self.tallies),
+            held: held
+                .into_iter()
+                .filter(|(cause, rows)| cause.is_failure() && *rows > 0)
+                .map(|(cause, rows)| (cause.as_str().to_owned(), rows))
+                .collect(),
             uncounted_cascades,
             forced: self.forced.into_iter().map(Code::as_str).collect(),
         };
@@ -564,13 +574,16 @@ fn has_nothing_due(passes: &[PassSql], due: &[RowCount]) -> bool {
     due.len() == passes.len() && passes.iter().zip(due).all(none)
 }
 
-/// Returns the number of due rows whose deletion fails, by cause.
-fn held(tallies: &[Tally]) -> BTreeMap<String, u64> {
+/// Returns the number of due rows that were left, by cause.
+fn held(target: &Target, tallies: &[Tally]) -> [(HeldCause, u64); HeldCause::ALL.len()] {
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum::<u64>();
-    let causes = [
-        ("foreign_key", sum(|tally| tally.held_by_foreign_keys)),
-        ("error", sum(|tally| tally.held_by_errors)),
-    ];
-    let held = causes.into_iter().filter(|(_, rows)| *rows > 0);
-    held.map(|(cause, rows)| (cause.to_owned(), rows)).collect()
+    let left = sum(|tally| tally.left);
+    let (locked, of_groups) = if target.group.is_some() { (0, left) } else { (left, 0) };
+    [
+        (HeldCause::ForeignKey, sum(|tally| tally.held_by_foreign_keys)),
+        (HeldCause::Trigger, sum(|tally| tally.held_by_triggers)),
+        (HeldCause::Error, sum(|tally| tally.held_by_errors)),
+        (HeldCause::Lock, locked),
+        (HeldCause::Group, of_groups),
+    ]
 }

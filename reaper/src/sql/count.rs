@@ -39,7 +39,14 @@ impl PassSql {
                      pg_catalog.count(*) FILTER (WHERE free)",
                     self.due.oldest("free")
                 );
-                only.looked_at(&counts, &columns, self.filter(only), "true", &from, &mut query)
+                self.looked_at(
+                    (only, self.filter(only)),
+                    &counts,
+                    &columns,
+                    "true",
+                    &from,
+                    &mut query,
+                )
             }
         };
         query
@@ -81,7 +88,8 @@ impl PassSql {
             ),
             Some(only) => {
                 let newest = self.due.epoch("pg_catalog.max(due) FILTER (WHERE free)");
-                only.looked_at(&newest, &columns, only.filter_of_row(), "true", &from, &mut query)
+                let filtered = (only, only.filter_of_row());
+                self.looked_at(filtered, &newest, &columns, "true", &from, &mut query)
             }
         };
         query
@@ -103,10 +111,10 @@ impl PassSql {
             ),
             Some(only) => {
                 let counts = "pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE free)";
-                only.looked_at(
+                self.looked_at(
+                    (only, only.filter()),
                     counts,
                     "true AS row",
-                    only.filter(),
                     &format!("({due}) IS TRUE"),
                     &from,
                     &mut query,
@@ -117,7 +125,7 @@ impl PassSql {
     }
 }
 
-impl Only {
+impl PassSql {
     /// Returns a query for `results`, which are aggregates over the rows `t` in `from`. The
     /// aggregates may use the `columns` of `t` and the column `free`, which is `true` if a row
     /// satisfies `wanted` and may be deleted.
@@ -127,22 +135,22 @@ impl Only {
     /// be quadratic in the size of the group.
     fn looked_at<'a>(
         &'a self,
+        (only, filter): (&'a Only, Option<String>),
         results: &str,
         columns: &str,
-        filter: Option<String>,
         wanted: &str,
         from: &str,
         query: &mut Query<'a>,
     ) -> String {
         let passes = filter.unwrap_or_else(|| "true".to_owned());
         let passes = format!("CASE WHEN {wanted} THEN {passes} ELSE false END");
-        let Some(group) = &self.group else {
+        let Some(group) = &only.group else {
             return format!(
                 "SELECT {results} FROM (SELECT {columns}, {passes} AS free {from}) AS found"
             );
         };
         let (column, cast, equals) = (&group.column.name, &group.column.cast, &group.equals);
-        let whole = self.is_whole(group, "SELECT p.of_group AS of_row", None, query);
+        let whole = self.is_whole((only, group), "SELECT p.of_group AS of_row", None, query);
         format!(
             "WITH reaped_seen AS MATERIALIZED (\
              SELECT {columns}, {passes} AS passes, t.{column}::{cast} AS of_group {from}), \

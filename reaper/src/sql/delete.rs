@@ -205,7 +205,8 @@ impl PassSql {
             "d.of_group::pg_catalog.text {NE} ALL ({}::pg_catalog.text[])",
             query.bind(refused)
         );
-        let looks_whole = only.is_whole(group, "SELECT p.of_group AS of_row", None, &mut query);
+        let looks_whole =
+            self.is_whole((only, group), "SELECT p.of_group AS of_row", None, &mut query);
         let (is_in, limit) =
             (group.is("t", "s.of_group"), format!("{GROUP_LOCK_ROWS}::pg_catalog.int8"));
         // The number of groups is limited to the maximum number of rows: if blocks are full of due
@@ -284,10 +285,15 @@ impl PassSql {
     ) -> (String, String) {
         let (column, cast, table) = (&group.column.name, &group.column.cast, &self.table);
         let mut alone = vec![format!("t.{column} IS NULL")];
-        alone.extend(only.filter_of_row());
+        alone.extend(self.filter(only));
         alone.extend(locked.map(str::to_owned));
-        let among = locked.map(|locked| format!(" AND {locked}")).unwrap_or_default();
-        let whole = only.is_whole(group, "SELECT p.of_group AS of_row", locked, query);
+        let among: String = self
+            .is_not_held()
+            .into_iter()
+            .chain(locked.map(str::to_owned))
+            .map(|condition| format!(" AND {condition}"))
+            .collect();
+        let whole = self.is_whole((only, group), "SELECT p.of_group AS of_row", locked, query);
         let groups = format!(
             "reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (\
              SELECT DISTINCT d.of_group FROM (SELECT t.{column}::{cast} AS of_group FROM ONLY {table} t \

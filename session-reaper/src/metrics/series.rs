@@ -4,7 +4,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use reaper::runs::Outcome;
 
 use super::labels::{CHILDREN, Exporter};
-use reaper::{ChunkOutcome, LockAttempt, Target, ThrottleCause};
+use reaper::{ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause};
 
 pub(crate) const BUILD_INFO: &str = "session_reaper_build_info";
 pub(super) const INTERVAL: &str = "session_reaper_interval_seconds";
@@ -16,6 +16,7 @@ pub(super) const RUNS: &str = "session_reaper_runs_total";
 pub(super) const RUN_DURATION: &str = "session_reaper_run_duration_seconds";
 pub(super) const ROWS_DELETED: &str = "session_reaper_rows_deleted_total";
 pub(super) const ROWS_SKIPPED: &str = "session_reaper_rows_skipped_locked_total";
+pub(super) const ROWS_HELD: &str = "session_reaper_rows_held";
 pub(super) const CHUNKS: &str = "session_reaper_chunks_total";
 pub(super) const CHUNK_DURATION: &str = "session_reaper_chunk_duration_seconds";
 pub(super) const CHUNK_SIZE: &str = "session_reaper_chunk_size_rows";
@@ -57,6 +58,7 @@ pub(super) fn describe() {
     describe_histogram!(RUN_DURATION, "Wall-clock time of runs.");
     describe_counter!(ROWS_DELETED, "Deleted rows, by the reason for which they were due.");
     describe_counter!(ROWS_SKIPPED, "Due rows skipped because they were locked.");
+    describe_gauge!(ROWS_HELD, "Due rows that the last complete run of a target left, by cause.");
     describe_counter!(CHUNKS, "Attempted chunks, by outcome.");
     describe_histogram!(
         CHUNK_DURATION,
@@ -134,6 +136,9 @@ pub(super) fn create_gauges(targets: &[Target]) {
         let name = &target.name;
         for gauge in [LAST_RUN_DELETED, CHUNK_SIZE, BACKLOG_CAPPED, BACKLOG_OLDEST, LOCK_HELD] {
             gauge!(gauge, "target" => name.clone()).set(0);
+        }
+        for cause in HeldCause::ALL {
+            gauge!(ROWS_HELD, "target" => name.clone(), "cause" => cause.as_str()).set(0);
         }
         for reason in &target.reasons {
             gauge!(BACKLOG, "target" => name.clone(), "reason" => reason.name.clone()).set(0);

@@ -26,7 +26,8 @@ async fn log_keeps_long_messages_of_several_server_processes_whole() {
     let server = Server::start(&[("log_statement", "all"), ("log_line_prefix", "")]).await;
     let mut writers = JoinSet::new();
     for letter in ["a", "b", "c", "d"] {
-        let (client, statement) = (server.client().await, format!("SELECT '{}'", letter.repeat(LENGTH)));
+        let (client, statement) =
+            (server.client().await, format!("SELECT '{}'", letter.repeat(LENGTH)));
         writers.spawn(async move {
             for _ in 0..25 {
                 client.batch_execute(&statement).await.unwrap();
