@@ -7,11 +7,14 @@
 //! result is a closed expression: names are qualified with their schemas, columns are qualified
 //! with an alias, and a text such as `true) GROUP BY (t.id` is detected. Operators and functions
 //! are then also qualified with their schemas, and the result is parsed once more to verify that it
-//! has the same meaning.
+//! has the same meaning: the server must write out the same text, except that it may have moved the
+//! cast of an array constructor to the elements.
 //!
 //! The condition is not evaluated here: creating a view only parses it.
 
+mod array_casts;
 mod qualify;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
+use array_casts::moved_to_elements;
 use qualify::qualified;
 
 use crate::connection::db_error::{Bound, DbError};
@@ -193,6 +197,7 @@ async fn read(
     };
     let needed = needed(client, CONFIGURED, oid).await?;
     let columns = columns(client, CONFIGURED).await?;
+    let moved = moved_to_elements(sql);
     // Also try the text without the added schemas, because some expressions do not allow a schema
     // everywhere.
     for again in [qualified(sql), sql.to_owned()] {
@@ -208,7 +213,7 @@ async fn read(
             Err(error) => return Err(error),
         }
         let texts = self::texts(client).await?;
-        if expression(&texts, WRITTEN) == Some(sql)
+        if expression(&texts, WRITTEN).is_some_and(|written| written == sql || written == moved)
             && self::needed(client, WRITTEN, oid).await? == needed
         {
             let (reads, foreign) = needed;
@@ -240,7 +245,9 @@ async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
 /// plain view.
 fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');
-    of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE ")
+    let condition = of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE")?;
+    // The server begins a new line before a CASE.
+    condition.starts_with([' ', '\n']).then(|| condition.trim_start())
 }
 
 /// Returns the columns that a view reads. References to whole rows are not included.

@@ -41,7 +41,7 @@ const CONFIG: &str = r#"
 preset = "auth-api"
 [[target]]
 table = "app.t"
-where = "t.kind::text <> 'never' AND 'a' = ANY (t.tags) AND NOT EXISTS (SELECT FROM app.child c WHERE c.id = t.id + 1000 OFFSET 0)"
+where = "t.kind::text <> 'never' AND t.kind NOT IN ('never', 'always') AND 'a' = ANY (t.tags) AND NOT EXISTS (SELECT FROM app.child c WHERE c.id = t.id + 1000 OFFSET 0)"
 group = "family"
 order = "index"
 chunk = 5

@@ -7,26 +7,7 @@
 //! every operator expression in parentheses of its own, so precedence does not matter. The caller
 //! has PostgreSQL parse the result again, which detects any token that this module misinterprets.
 
-/// A token of an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Space(&'a str),
-    /// A name, quoted or not, or a keyword.
-    Word(&'a str),
-    Operator(&'a str),
-    /// A constant, a parenthesis, a comma or the like.
-    Other(&'a str),
-}
-
-impl<'a> Token<'a> {
-    fn text(self) -> &'a str {
-        match self {
-            Self::Space(text) | Self::Word(text) | Self::Operator(text) | Self::Other(text) => text,
-        }
-    }
-}
-
-const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
+use super::tokens::{Token, tokens};
 
 /// Types that are keywords of the grammar and do not allow a schema.
 const TYPE_KEYWORDS: [&str; 12] = [
@@ -110,44 +91,6 @@ fn starts_a_query(tokens: &[Token<'_>]) -> bool {
     let mut solid =
         tokens.iter().filter(|token| !matches!(token, Token::Space(_))).map(|token| token.text());
     solid.next() == Some("(") && matches!(solid.next(), Some("SELECT" | "VALUES" | "WITH" | "("))
-}
-
-fn tokens<'a>(sql: &'a str) -> Vec<Token<'a>> {
-    let mut tokens = Vec::new();
-    let mut rest = sql;
-    while let Some(first) = rest.chars().next() {
-        let length_of = |inside: fn(char) -> bool| rest.find(|c| !inside(c)).unwrap_or(rest.len());
-        let in_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-        let (token, length): (fn(&'a str) -> Token<'a>, usize) = match first {
-            '\'' => (Token::Other, quoted(rest, '\'')),
-            '"' => (Token::Word, quoted(rest, '"')),
-            c if c.is_whitespace() => (Token::Space, length_of(char::is_whitespace)),
-            c if c.is_ascii_digit() => {
-                (Token::Other, length_of(|c| c.is_ascii_alphanumeric() || c == '.'))
-            }
-            c if in_word(c) => (Token::Word, length_of(in_word)),
-            c if OPERATOR.contains(c) => (Token::Operator, length_of(|c| OPERATOR.contains(c))),
-            ':' if rest.starts_with("::") => (Token::Other, 2),
-            c => (Token::Other, c.len_utf8()),
-        };
-        let (text, after) = rest.split_at(length);
-        tokens.push(token(text));
-        rest = after;
-    }
-    tokens
-}
-
-/// Returns the length of a quoted text, including its quotes. Doubled quotes are part of the text.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut inside = false;
-    for (at, c) in text.char_indices() {
-        if c == quote {
-            inside = !inside;
-        } else if !inside {
-            return at;
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]
