@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use actix_web::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
+use hardening::revision::REVISION;
 use schema::sessions::RevokedReason;
 
 use crate::clock;
@@ -114,7 +115,8 @@ pub enum RefreshOutcome {
     Success,
     /// The request was a retry, and the same refresh token was returned again.
     Retry,
-    /// The token was replaced while the request was in progress. The session continues.
+    /// The token's successor can no longer be returned, because it was replaced while the request
+    /// waited, or because it cannot be opened. The session continues.
     Superseded,
     /// The client disconnected before the request was decided. The session continues.
     HungUp,
@@ -291,8 +293,7 @@ pub(crate) fn show_reload(good: bool, now: DateTime<Utc>) {
 /// series of requests (see [`expect_answers`]).
 pub(crate) fn create() {
     describe_gauge!(BUILD_INFO, "Always 1; the labels identify the running version.");
-    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => REVISION).set(1);
     create_for_requests();
     create_for_sessions();
     create_for_stores();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use hardening::revision::REVISION;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{
@@ -28,6 +29,9 @@ async fn initial_scrape_passes_promtool_and_matches_the_docs() {
     let api = AuthApi::start(&database, &[]).await;
     let scrape = scrape(&api).await;
     assert_eq!(promtool(&["check", "metrics"], &scrape), (true, String::new()));
+    let revision = format!("revision=\"{REVISION}\"");
+    let mut series = scrape.lines().filter(|line| line.starts_with("auth_api_build_info{"));
+    assert!(series.any(|series| series.contains(&revision)), "{scrape}");
     let (ours, of_process): (Metrics, Metrics) =
         scraped(&scrape).into_iter().partition(|(name, _)| name.starts_with("auth_api_"));
     assert_eq!(ours, documented("auth_api_"));

@@ -1,5 +1,6 @@
 //! The names and help texts of the metrics, and the series that exist from the start.
 
+use hardening::revision::REVISION;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use reaper::runs::Outcome;
 
@@ -87,8 +88,7 @@ pub(super) fn describe() {
 
 /// Creates the counters and histograms, which start at 0.
 pub(super) fn create_counts(targets: &[Target]) {
-    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => REVISION).set(1);
     let _ = histogram!(RUN_DURATION);
     for outcome in Outcome::ALL {
         counter!(RUNS, "outcome" => outcome.as_str()).absolute(0);

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use hardening::revision::REVISION;
 use testkit::{
     Database, Metrics, Program, documented, eventually, expired_sessions, promtool, reap, scraped,
     start_reaper, without_database,
@@ -90,6 +91,9 @@ async fn metrics_page_matches_a_scrape() {
         .into_iter()
         .partition(|(name, _)| name.starts_with("session_reaper_"));
     assert_eq!(ours, documented);
+    let revision = format!("revision=\"{REVISION}\"");
+    let mut series = scrape.lines().filter(|line| line.starts_with("session_reaper_build_info{"));
+    assert!(series.any(|series| series.contains(&revision)), "{scrape}");
     for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
         assert!(of_process.contains_key(name), "{name}: {of_process:?}");
     }
