@@ -89,7 +89,7 @@ pub(crate) fn export_failed(exporter: Exporter) {
     counter!(EXPORT_FAILURES, "exporter" => exporter.as_str()).increment(1);
 }
 
-/// Sets the longest interval between two scheduled runs.
+/// Sets the longest interval between two scheduled runs, including the random delay.
 pub(crate) fn interval(interval: Duration) {
     gauge!(INTERVAL).set(interval);
 }

@@ -61,7 +61,7 @@ pub async fn daemon(service: &Service, sweeps: &Sweeps, stop: &Stop) -> Exit {
             return Exit::Failed;
         }
     };
-    metrics::interval(schedule.gaps(clock::now()).longest);
+    metrics::interval(schedule.gaps(clock::now()).longest.saturating_add(*jitter));
     let (progress, watched) = watch::channel(Progress::default());
     let (next, next_watched) = watch::channel(None);
     let rhythm = Rhythm::of(schedule, *jitter);

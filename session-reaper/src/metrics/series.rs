@@ -44,7 +44,10 @@ pub(super) const RUN_BUCKETS: [f64; 12] =
 
 pub(super) fn describe() {
     describe_gauge!(BUILD_INFO, "Always 1; the labels identify the running version.");
-    describe_gauge!(INTERVAL, "Longest time between two scheduled runs.");
+    describe_gauge!(
+        INTERVAL,
+        "Longest time between two scheduled runs, including the random delay."
+    );
     describe_gauge!(
         LAST_SUCCESS,
         "When the last run completed without failures and without reaching a limit; 0 before the first."

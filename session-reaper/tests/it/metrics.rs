@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hardening::revision::REVISION;
+use serde_json::{Value, json};
 use testkit::{
     Database, Metrics, Program, documented, eventually, expired_sessions, promtool, reap, scraped,
     start_reaper, without_database,
@@ -133,6 +134,56 @@ fn alerts_have_runbooks_and_use_existing_metrics() {
             assert!(documented.contains_key(base), "there is no metric {name}");
         }
     }
+}
+
+/// Returns every value of `key` in a JSON document.
+fn values<'a>(json: &'a Value, key: &str) -> Vec<&'a str> {
+    match json {
+        Value::Array(items) => items.iter().flat_map(|item| values(item, key)).collect(),
+        Value::Object(fields) => {
+            let own = fields.get(key).and_then(Value::as_str);
+            own.into_iter().chain(fields.values().flat_map(|field| values(field, key))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn dashboard_separates_databases() {
+    let path = repository().join("deploy/grafana/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    assert!(variables.iter().any(|variable| variable["name"] == "database"), "{variables:?}");
+    let queries = values(&dashboard["panels"], "expr");
+    assert!(queries.len() > 20, "{queries:?}");
+    for query in queries.iter().filter(|query| query.contains("session_reaper_")) {
+        for (at, prefix) in query.match_indices("session_reaper_") {
+            let rest = query[at + prefix.len()..].trim_start_matches(|c: char| c != '{');
+            assert!(rest.starts_with("{database=~\"$database\""), "{query}");
+        }
+        let aggregations = query.matches("max").count() + query.matches("sum").count();
+        assert_eq!(query.matches(" by (database").count(), aggregations, "{query}");
+    }
+    // Prometheus accepts the queries.
+    let rule = |query: &&str| {
+        let query = query.replace("$__rate_interval", "5m");
+        json!({"record": "panel", "expr": query, "labels": {"query": query}})
+    };
+    let rules: Vec<Value> = queries.iter().map(rule).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    std::fs::write(file.path(), groups.to_string()).unwrap();
+    let (passed, output) = promtool(&["check", "rules", file.path().to_str().unwrap()], "");
+    assert!(passed, "{output}");
+}
+
+#[tokio::test]
+async fn exported_interval_includes_the_jitter() {
+    let database = Database::create().await;
+    let env = [("SCHEDULE", "0 * * * *"), ("JITTER", "10m")];
+    let scrape = Daemon::start(&database, &env).await.scrape().await;
+    let interval = value(&scrape, "session_reaper_interval_seconds");
+    assert!((interval - 4_200.0).abs() < 0.001, "{interval}");
 }
 
 #[tokio::test]
