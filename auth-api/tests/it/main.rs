@@ -30,6 +30,7 @@ mod forged;
 mod hostile;
 mod http;
 mod introspect;
+mod journal;
 mod keys;
 mod limits;
 mod login;

@@ -1,5 +1,8 @@
 //! The size of chunks. A fixed cost per statement does not make chunks smaller.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use testkit::{Database, expired_sessions, reap_by, start_reaper};
 
 /// A trigger makes each statement that deletes from `t` take twice the desired duration of a chunk.
@@ -114,4 +117,39 @@ async fn partitions_without_due_rows_are_neither_locked_nor_scanned() {
     let run = reap_by(&database, &config(""), &ENV).await;
     assert_eq!(run.target("t")["deleted"]["finished"], 1, "{}", run.stderr);
     assert_eq!(run.stderr.matches("\"pass_started\"").count(), 1, "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn pass_without_due_rows_is_logged_at_the_level_debug() {
+    let database = database().await;
+    database
+        .execute("ALTER TABLE t ADD revoked_at timestamptz; CREATE INDEX ON t (revoked_at, id)")
+        .await;
+    let config = "
+        [[target]]
+        table = 't'
+        due = [
+            { reason = 'finished', column = 'finished_at', keep = '30d' },
+            { reason = 'revoked', column = 'revoked_at', keep = '30d' },
+        ]";
+    for (log_level, expected) in [
+        ("debug", vec![("finished", "INFO"), ("revoked", "DEBUG")]),
+        ("info", vec![("finished", "INFO")]),
+    ] {
+        let due =
+            "INSERT INTO t SELECT i, now() - interval '40 days' FROM generate_series(5000, 5099) i";
+        database.execute(due).await;
+        let env = [&ENV[..], &[("RUST_LOG", log_level)]].concat();
+        let run = reap_by(&database, config, &env).await;
+        let lines: Vec<Value> =
+            run.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let started = lines.iter().filter(|line| line["fields"]["event"] == "pass_started");
+        let of_t = started.filter(|line| line["fields"]["target_table"] == "t");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let levels: BTreeMap<String, String> =
+            of_t.map(|line| (text(&line["fields"]["reason"]), text(&line["level"]))).collect();
+        let levels: Vec<_> =
+            levels.iter().map(|(reason, level)| (reason.as_str(), level.as_str())).collect();
+        assert_eq!(levels, expected, "{}", run.stderr);
+    }
 }

@@ -34,6 +34,7 @@ mod interrupted;
 mod journal;
 mod layouts;
 mod leaks;
+mod liveness;
 mod locked_rows;
 mod metrics;
 mod migrate;
