@@ -86,8 +86,8 @@ pub(super) async fn examine(
         match action {
             OnDelete::Refuse if !deleted_first => findings.push(Finding::new(
                 Code::ForeignKeyHolds,
-                format!("{quoted} ({columns}) refers to {parent} by {key}, which has no ON DELETE action: a chunk fails on a row that is still referred to"),
-                format!("delete the rows of {quoted} first, with a target before this one, or use `where` to exclude the rows that are still referred to"),
+                format!("{quoted} ({columns}) refers to {parent} by {key}, which has no ON DELETE action: a run skips the rows that are still referred to, and counts them as held"),
+                format!("to delete these rows as well, delete the rows of {quoted} first, with a target before this one; or use `where` to exclude the rows that are still referred to"),
             )),
             OnDelete::Cascade => {
                 findings.push(Finding::plain(
