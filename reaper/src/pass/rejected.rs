@@ -151,9 +151,9 @@ impl Pass<'_, '_> {
         let whole = KeyRange::default();
         let sql = self.sql.ordered(Order::Index);
         let held = sql.held_rows(&whole, &COUNT_CAP);
-        self.tally.held_by_foreign_keys += self.count_rows(held.by_foreign_keys).await?;
-        self.tally.held_by_triggers += self.count_rows(held.by_triggers).await?;
-        self.tally.held_by_errors += self.count_rows(held.by_errors).await?;
+        self.tally.held_by_foreign_keys += self.count_rows(held.foreign_keys).await?;
+        self.tally.held_by_triggers += self.count_rows(held.triggers).await?;
+        self.tally.held_by_errors += self.count_rows(held.errors).await?;
         self.tally.uncertain = true;
         Ok(())
     }

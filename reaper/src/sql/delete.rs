@@ -287,12 +287,10 @@ impl PassSql {
         let mut alone = vec![format!("t.{column} IS NULL")];
         alone.extend(self.filter(only));
         alone.extend(locked.map(str::to_owned));
-        let among: String = self
-            .is_not_held()
-            .into_iter()
-            .chain(locked.map(str::to_owned))
-            .map(|condition| format!(" AND {condition}"))
-            .collect();
+        let mut among = String::new();
+        for condition in self.is_not_held().iter().map(String::as_str).chain(locked) {
+            let _ = write!(among, " AND {condition}");
+        }
         let whole = self.is_whole((only, group), "SELECT p.of_group AS of_row", locked, query);
         let groups = format!(
             "reaped_whole AS MATERIALIZED (SELECT p.of_group FROM (\

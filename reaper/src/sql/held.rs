@@ -31,11 +31,12 @@ pub(crate) struct ForeignKey {
     pub(crate) refers: String,
 }
 
-/// The statements that count the due rows whose deletion fails; `None` if there are no such rows.
+/// The statements that count the due rows whose deletion fails, by cause; `None` if there are no
+/// such rows.
 pub(crate) struct HeldRows<'a> {
-    pub(crate) by_foreign_keys: Option<Query<'a>>,
-    pub(crate) by_triggers: Option<Query<'a>>,
-    pub(crate) by_errors: Option<Query<'a>>,
+    pub(crate) foreign_keys: Option<Query<'a>>,
+    pub(crate) triggers: Option<Query<'a>>,
+    pub(crate) errors: Option<Query<'a>>,
 }
 
 impl ForeignKey {
@@ -155,10 +156,10 @@ impl PassSql {
             rejected.map(|rejected| count(&|_| rejected.clone()))
         };
         HeldRows {
-            by_foreign_keys: (!self.held.foreign_keys.is_empty())
+            foreign_keys: (!self.held.foreign_keys.is_empty())
                 .then(|| count(&|query| self.is_referenced(query))),
-            by_triggers: rejected(&self.held.by_triggers),
-            by_errors: rejected(&self.held.by_errors),
+            triggers: rejected(&self.held.by_triggers),
+            errors: rejected(&self.held.by_errors),
         }
     }
 
