@@ -34,8 +34,10 @@ async fn livez_fails_while_the_loop_is_stalled() {
         ("FAKETIME_NO_CACHE", "1"),
     ];
     let _daemon = Program::start("/bin/sh", &args, &env);
+    // The server does not expect the clock to change while it keeps a connection open.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let status = async || {
-        let answer = reqwest::get(format!("http://{ops}/livez")).await;
+        let answer = client.get(format!("http://{ops}/livez")).send().await;
         answer.ok().map(|answer| answer.status().as_u16())
     };
     eventually("the daemon is alive", async || status().await == Some(200)).await;
@@ -50,13 +52,15 @@ async fn livez_fails_while_the_loop_is_stalled() {
     let (mut minutes, mut failed) = (10, 0);
     eventually("the daemon has stalled", async || {
         // A loop that has not stopped yet makes progress within two seconds.
-        if status().await == Some(503) {
-            failed += 1;
-        } else {
-            (minutes, failed) = (minutes + 10, 0);
-            set(&format!("+{minutes}m"));
+        match status().await {
+            Some(503) => failed += 1,
+            Some(200) => {
+                (minutes, failed) = (minutes + 10, 0);
+                set(&format!("+{minutes}m"));
+            }
+            _ => {}
         }
-        failed == 300
+        failed == 250
     })
     .await;
 
