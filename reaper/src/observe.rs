@@ -110,6 +110,9 @@ pub trait Observer: Debug + Send + Sync {
     /// Rows of `target` were deleted for `reason`.
     fn rows_deleted(&self, target: &str, reason: &str, rows: u64) {}
 
+    /// Columns of rows of `target` were set for `reason`, instead of deleting the rows.
+    fn rows_changed(&self, target: &str, reason: &str, rows: u64) {}
+
     /// Rows that reference deleted rows of `target` were deleted from the target's `children`.
     fn children_deleted(&self, target: &str, rows: u64) {}
 

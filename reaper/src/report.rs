@@ -32,6 +32,8 @@ pub(crate) struct Worked {
     pub(crate) target: String,
     pub(crate) ended: Result<(), StopReason>,
     pub(crate) deleted: Vec<(String, u64)>,
+    /// Empty if the target deletes rows.
+    pub(crate) changed: Vec<(String, u64)>,
     pub(crate) children: Option<u64>,
     pub(crate) chunks: u64,
     pub(crate) chunk_time: Duration,
@@ -55,7 +57,7 @@ impl TargetReport {
             .busy
             .into_iter()
             .map(|table| TableDetail { table, outcome: Outcome::SkippedLock.into() });
-        let deleted = worked.deleted.iter().map(|(_, rows)| rows).sum();
+        let deleted = worked.deleted.iter().chain(&worked.changed).map(|(_, rows)| rows).sum();
         let done = || (Outcome::Success, why_done(deleted, backlog));
         let (outcome, why) = match worked.ended {
             Ok(()) if busy > 0 => (
@@ -75,6 +77,7 @@ impl TargetReport {
             outcome: outcome.into(),
             why,
             deleted: worked.deleted,
+            changed: worked.changed,
             chunks: worked.chunks,
             skipped_locked: worked.skipped_locked,
             remaining: Some(remaining),
@@ -125,7 +128,10 @@ pub(crate) fn conclude(targets: &[&TargetReport]) -> (Outcome, String) {
         };
         (
             Outcome::Success,
-            why_done(targets.iter().map(|target| target.deleted_rows()).sum(), &backlog),
+            why_done(
+                targets.iter().map(|target| target.deleted_rows() + target.changed_rows()).sum(),
+                &backlog,
+            ),
         )
     }
 }
@@ -190,6 +196,7 @@ mod tests {
             target: "t".into(),
             ended,
             deleted: vec![("expired".into(), 3)],
+            changed: Vec::new(),
             children: None,
             chunks: 1,
             chunk_time: Duration::from_millis(4),

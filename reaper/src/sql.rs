@@ -25,6 +25,7 @@ pub(crate) mod held;
 pub(crate) mod identity;
 pub(crate) mod operator;
 pub(crate) mod query;
+mod set;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -403,7 +404,8 @@ impl Due {
     }
 
     /// Returns the condition that the due time of `t` is past, regardless of the floor (the year
-    /// 2000; see `Due::floor`).
+    /// 2000; see `Due::floor`), and that a column of `t` is still to be set, if the target sets
+    /// columns.
     fn is_past<'a>(&'a self, query: &mut Query<'a>) -> String {
         let Column { name, cast, .. } = &self.column;
         let mut condition = format!("t.{name} {LT} {}::{cast}", query.bind(&self.cutoff));
@@ -413,6 +415,9 @@ impl Due {
                 condition,
                 " AND (t.{name} {LT} {from}::{cast} OR t.{name} {GE} {to}::{cast})"
             );
+        }
+        if let Some(differs) = self.differs("t.") {
+            let _ = write!(condition, " AND {differs}");
         }
         condition
     }

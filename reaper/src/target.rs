@@ -4,6 +4,7 @@ pub(crate) mod auth_api;
 pub(crate) mod catalog;
 pub(crate) mod condition;
 pub(crate) mod due;
+pub(crate) mod literal;
 pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod wall;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::target::literal::Literal;
 use crate::target::name::{Ident, TableName};
 
 /// The unit of an integer column that contains the time since 1970.
@@ -89,6 +91,15 @@ pub struct ChildTable {
     pub columns: Vec<Ident>,
 }
 
+/// A column that gets a new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetColumn {
+    /// The column.
+    pub column: Ident,
+    /// The new value.
+    pub value: Literal,
+}
+
 /// A table and the reasons for which its rows are due.
 ///
 /// Each reason requires an index on its column, preferably followed by the primary key. The pass
@@ -110,6 +121,10 @@ pub struct Target {
     /// Tables whose rows reference this table. The rows of these tables are deleted first and count
     /// as rows of a chunk.
     pub children: Vec<ChildTable>,
+    /// Columns that are set instead of deleting the rows. A row is due only until each of these
+    /// columns has its new value. Empty if the rows are deleted. Cannot be combined with `group` or
+    /// `children`.
+    pub set: Vec<SetColumn>,
     /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
     /// The scan order; `None` if each pass chooses its own scan order.
@@ -146,6 +161,7 @@ impl Target {
             filter: None,
             group: None,
             children: Vec::new(),
+            set: Vec::new(),
             ancient: Ancient::default(),
             order: None,
             chunk: None,

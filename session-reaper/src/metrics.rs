@@ -25,8 +25,8 @@ use series::{
     BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
     CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
     LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS, LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG,
-    ROWS_DELETED, ROWS_HELD, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS, THROTTLE_SECONDS,
-    THROTTLED, TICKS_SKIPPED,
+    ROWS_CHANGED, ROWS_DELETED, ROWS_HELD, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS,
+    THROTTLE_SECONDS, THROTTLED, TICKS_SKIPPED,
 };
 pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
@@ -114,6 +114,12 @@ pub(crate) fn chunk_done(target: &str, elapsed: Duration, next_size: u32) {
 /// Counts deleted rows.
 pub(crate) fn deleted(target: &str, reason: &str, rows: u64) {
     counter!(ROWS_DELETED, "target" => target.to_owned(), "reason" => reason.to_owned())
+        .increment(rows);
+}
+
+/// Counts rows whose columns were set.
+pub(crate) fn changed(target: &str, reason: &str, rows: u64) {
+    counter!(ROWS_CHANGED, "target" => target.to_owned(), "reason" => reason.to_owned())
         .increment(rows);
 }
 

@@ -28,6 +28,10 @@ impl Observer for ProcessObserver {
         metrics::deleted(target, reason, rows);
     }
 
+    fn rows_changed(&self, target: &str, reason: &str, rows: u64) {
+        metrics::changed(target, reason, rows);
+    }
+
     fn children_deleted(&self, target: &str, rows: u64) {
         metrics::deleted(target, metrics::CHILDREN, rows);
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use reaper::{ChildTable, Ident, Order, TableName, Target, Unit};
+use reaper::{ChildTable, Ident, Order, SetColumn, TableName, Target, Unit};
 use session_reaper::config::targets_of;
 
 /// Maximum value of `keep`.
@@ -79,6 +79,7 @@ fn meaning(targets: &[Target]) -> Vec<String> {
                 &t.filter,
                 &t.group,
                 &t.children,
+                &t.set,
                 t.order,
                 t.chunk,
                 t.confirmed
@@ -121,7 +122,13 @@ fn written(target: &Target) -> String {
             columns.join(", ")
         );
     }
-    toml.push_str("]\n");
+    toml.push_str("]\nset = {");
+    for (n, SetColumn { column, value }) in target.set.iter().enumerate() {
+        let between = if n > 0 { ", " } else { "" };
+        let (column, value) = (text(&column.quoted()), text(&value.to_string()));
+        let _ = write!(toml, "{between} {column} = {value}");
+    }
+    toml.push_str(" }\n");
     let filter = target.filter.as_deref().map(|filter| ("where", text(filter)));
     let group = target.group.as_ref().map(|group| ("group", text(&group.quoted())));
     let order = target.order.map(|order| {

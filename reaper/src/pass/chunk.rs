@@ -356,7 +356,12 @@ impl Pass<'_, '_> {
                 target.has_deleted(self.reason, deleted.rows);
             }
         });
-        self.worker.observer.rows_deleted(self.target, self.reason, deleted.rows);
+        let observer = self.worker.observer;
+        if self.sql.due.set.is_empty() {
+            observer.rows_deleted(self.target, self.reason, deleted.rows);
+        } else {
+            observer.rows_changed(self.target, self.reason, deleted.rows);
+        }
         if deleted.children > 0 {
             self.worker.observer.children_deleted(self.target, deleted.children);
         }

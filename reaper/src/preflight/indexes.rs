@@ -102,6 +102,8 @@ pub(super) struct Wanted<'a> {
     pub(super) key: &'a [Column],
     /// Whether the due column is null in most rows.
     pub(super) mostly_null: bool,
+    /// The condition that columns of a row are still to be set; `None` if rows are deleted.
+    pub(super) rows_to_set: Option<String>,
 }
 
 impl Wanted<'_> {
@@ -111,8 +113,11 @@ impl Wanted<'_> {
         let columns: Vec<String> =
             std::iter::once(self.column).chain(key).map(Ident::quoted).collect();
         let column = self.column.quoted();
-        let only =
-            if self.mostly_null { format!(" WHERE {column} IS NOT NULL") } else { String::new() };
+        let only = match &self.rows_to_set {
+            Some(rows_to_set) => format!(" WHERE {rows_to_set}"),
+            None if self.mostly_null => format!(" WHERE {column} IS NOT NULL"),
+            None => String::new(),
+        };
         format!(
             "CREATE INDEX CONCURRENTLY ON {} ({}){only}",
             self.table.quoted(),
@@ -143,6 +148,13 @@ pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
             ),
             remedy,
         );
+    }
+    if wanted.rows_to_set.is_some() {
+        let what = format!(
+            "no index of {table} begins with {column} and contains only the rows whose columns are still to be set: each run would \
+             read all rows that earlier runs have changed"
+        );
+        return Finding::new(Code::NoIndex, what, create);
     }
     if let Some(index) = nearly.iter().find(|index| index.could_serve(wanted.column)) {
         let (name, predicate) = (&index.quoted, index.predicate.as_deref().unwrap_or_default());

@@ -14,6 +14,7 @@ use crate::pass::blocks::Blocks;
 use crate::pass::refused::Refused;
 use crate::sql::{KeyRange, PassSql};
 use crate::target::Order;
+use crate::target::due::Due;
 use crate::target::name::TableName;
 
 /// If the planner uses another index even for chunks of this size, the target is unsafe.
@@ -35,8 +36,9 @@ impl Walk<'_> {
     /// Returns whether an index without a predicate serves the pass. The planner does not need to
     /// prove that such an index contains all due rows.
     pub(super) fn has_whole_index(&self) -> bool {
-        let column = &self.pass.due.column.name;
-        self.indexes.iter().any(|index| index.could_serve(column) && index.predicate.is_none())
+        let Due { column, set, .. } = &self.pass.due;
+        let whole = |index: &Index| index.could_serve(&column.name) && index.predicate.is_none();
+        set.is_empty() && self.indexes.iter().any(whole)
     }
 
     pub(super) async fn examine(
@@ -52,12 +54,17 @@ impl Walk<'_> {
         let probe = Plan::of(auxiliary, &pass.probe(&all, &rows)).await?;
         // A partial index serves the pass only if it contains all due rows, which only the planner
         // can prove.
-        let used = probe.indexes_of(&table.name);
+        let sets = !pass.due.set.is_empty();
+        let used = if sets {
+            self.indexes_of_rows_to_set(auxiliary).await?
+        } else {
+            probe.indexes_of(&table.name)
+        };
         let serving: Vec<&Index> = indexes
             .iter()
             .filter(|index| {
-                index.could_serve(column)
-                    && (index.predicate.is_none() || used.contains(&index.name))
+                let whole = index.predicate.is_none() && !sets;
+                index.could_serve(column) && (whole || used.contains(&index.name))
             })
             .collect();
         let along: Vec<String> = serving.iter().map(|index| index.name.clone()).collect();
@@ -67,6 +74,7 @@ impl Walk<'_> {
             column,
             key: &pass.key,
             mostly_null: table.nulls.get(number).is_some_and(|table_share| *table_share > 0.5),
+            rows_to_set: pass.due.differs(""),
         };
         if along.is_empty() {
             findings.push(indexes::none_serves(&wanted, indexes));
@@ -141,6 +149,20 @@ impl Walk<'_> {
             ));
         }
         Ok(findings)
+    }
+
+    /// Returns the partial indexes that contain only rows whose columns are still to be set. If the
+    /// planner cannot prove this from the condition of an index, it checks the columns of each row
+    /// in a filter. An index with other rows, too, would be read as a whole in each run.
+    async fn indexes_of_rows_to_set(
+        &self,
+        auxiliary: &AuxiliaryConnection,
+    ) -> Result<Vec<String>, Error> {
+        let mut pass = self.pass.written();
+        // Skipped times are checked in a filter, too.
+        pass.due.skipped = None;
+        let probe = Plan::of(auxiliary, &pass.probe(&KeyRange::default(), &0)).await?;
+        Ok(probe.unfiltered_indexes_of(&self.table.name))
     }
 
     /// Returns the key range of the first chunk, and the number of its rows: the configured maximum,

@@ -30,6 +30,8 @@ struct Scan {
     table: TableName,
     kind: Kind,
     index: Option<String>,
+    /// Whether a condition is checked for each row that the scan finds.
+    filtered: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,16 @@ impl Plan {
         let bounded =
             scans.into_iter().filter(|scan| scan.kind == Kind::Bounded && scan.table == *table);
         bounded.filter_map(|scan| scan.index).collect()
+    }
+
+    /// Returns the names of the indexes of `table` that the plan scans with an index condition and
+    /// without a filter.
+    pub(super) fn unfiltered_indexes_of(&self, table: &TableName) -> Vec<String> {
+        let (scans, _) = self.read();
+        let unfiltered = scans
+            .into_iter()
+            .filter(|scan| scan.kind == Kind::Bounded && !scan.filtered && scan.table == *table);
+        unfiltered.filter_map(|scan| scan.index).collect()
     }
 
     /// Returns `None` if the plan reads the table through one of the indexes that the pass may scan,
@@ -120,6 +132,7 @@ fn walk(
             table: around.clone(),
             kind,
             index: text("Index Name").map(str::to_owned),
+            filtered: !node["Filter"].is_null(),
         });
     }
     let below = node["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();

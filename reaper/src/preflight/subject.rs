@@ -46,14 +46,15 @@ impl Subject<'_> {
             // Do not plan any statement, because planning may call functions in the condition.
             return Ok(Examined { findings, chunk_limits: ChunkLimits::new() });
         }
-        let mut tables = Table::read(auxiliary, &oids, &due).await?;
+        let set: Vec<Ident> = self.target.set.iter().map(|set| set.column.clone()).collect();
+        let mut tables = Table::read(auxiliary, &oids, &due, &set).await?;
         for (leaf, passes) in self.leaves {
             if let Some(table) = tables.get_mut(&leaf.oid) {
                 let due = self.target.reasons.iter().map(|reason| &reason.column);
                 let key = leaf.key.iter().map(|column| &column.name);
                 let children =
                     passes.iter().flat_map(|pass| &pass.children).flat_map(Child::refers_to);
-                table.also_names(due.chain(key).chain(children));
+                table.also_names(due.chain(key).chain(children).chain(&set));
                 self.names_of_condition(table);
             }
         }
@@ -98,7 +99,7 @@ impl Subject<'_> {
         // than on other tables.
         let ours = matches!(self.target.absent, Absent::LeftOut);
         let mut findings = table.judge(ours);
-        if table.has_delete_rule() {
+        if table.has_rule() {
             return Ok(findings);
         }
         if let Some(group) = &self.target.group {
@@ -185,7 +186,7 @@ impl Subject<'_> {
     ) -> Result<Vec<Table>, Error> {
         let mut others = self.children(auxiliary, oids, findings).await?;
         if self.target.group.is_some() && !oids.contains(&self.oid) {
-            let mut root = Table::read(auxiliary, &[self.oid], due).await?;
+            let mut root = Table::read(auxiliary, &[self.oid], due, &[]).await?;
             others.extend(root.remove(&self.oid).map(|mut root| {
                 root.also_names(self.target.reasons.iter().map(|reason| &reason.column));
                 self.names_of_condition(&mut root);
@@ -203,6 +204,10 @@ impl Subject<'_> {
         oids: &[u32],
         findings: &mut Vec<Finding>,
     ) -> Result<Vec<Table>, Error> {
+        if !self.target.set.is_empty() {
+            // No row is deleted, so foreign keys and cascades do not matter.
+            return Ok(Vec::new());
+        }
         let passes = self.leaves.iter().flat_map(|(_, passes)| passes);
         let first = passes.map(|pass| pass.children.as_slice()).next().unwrap_or_default();
         let named: Vec<TableName> = first.iter().map(|child| child.table.clone()).collect();
@@ -217,7 +222,8 @@ impl Subject<'_> {
             let oid = child.oid;
             let columns: Vec<&Ident> = child.columns().collect();
             let due: Vec<&str> = child.columns().map(Ident::as_str).collect();
-            let Some(mut table) = Table::read(auxiliary, &[oid], &due).await?.remove(&oid) else {
+            let Some(mut table) = Table::read(auxiliary, &[oid], &due, &[]).await?.remove(&oid)
+            else {
                 continue;
             };
             table.also_names(child.columns());

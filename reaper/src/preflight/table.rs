@@ -30,8 +30,12 @@ pub(crate) fn estimated_rows(tuples: f32, pages_then: i32, pages_now: i64) -> u6
 }
 
 /// Returns the catalog entries of tables. The query requires no privilege on the tables. `$1`
-/// contains the oids of the tables, and `$2` the due columns.
+/// contains the oids of the tables, `$2` the due columns, and `$3` the event of the triggers.
 const TABLE: &str = include_str!("table.sql");
+
+/// The events of triggers, as bits of `pg_trigger.tgtype`.
+const DELETE: i32 = 8;
+const UPDATE: i32 = 16;
 
 /// The system columns that every delete statement uses.
 const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
@@ -63,8 +67,12 @@ pub(super) struct Table {
     triggers: Vec<String>,
     /// The triggers whose functions belong to untrusted roles.
     foreign_triggers: Vec<String>,
-    /// The rules that replace a DELETE with another statement or with nothing.
-    delete_rules: Vec<String>,
+    /// The rules that replace the statement with another statement or with nothing.
+    rules: Vec<String>,
+    /// The columns that the role may not update.
+    not_updatable: Vec<String>,
+    /// The columns that are set; empty if the rows are deleted.
+    set: Vec<Ident>,
     autovacuum: bool,
     /// For each reason, the fraction of rows that have the most common time.
     pub(super) most_of_one_time: Vec<f32>,
@@ -73,17 +81,21 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads the tables that exist.
+    /// Reads the tables that exist. `set` contains the columns that are set; it is empty if the rows
+    /// are deleted.
     pub(super) async fn read(
         auxiliary: &AuxiliaryConnection,
         oids: &[u32],
         due: &[&str],
+        set: &[Ident],
     ) -> Result<HashMap<u32, Self>, Error> {
+        let event = if set.is_empty() { DELETE } else { UPDATE };
         let rows = auxiliary
-            .rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due])
+            .rows(&TABLE.replace("{trusted}", &auxiliary.trusted()), &[&oids, &due, &event])
             .await?;
         let first = due.first().map(|name| Ident::new(*name));
-        Ok(rows.iter().map(|row| (row.get(20), Self::of(row, first.clone()))).collect())
+        let table = |row| Self { set: set.to_vec(), ..Self::of(row, first.clone()) };
+        Ok(rows.iter().map(|row| (row.get(20), table(row))).collect())
     }
 
     fn of(row: &Row, due: Option<Ident>) -> Self {
@@ -110,7 +122,9 @@ impl Table {
             all_permitted: row.get(15),
             triggers: row.get(16),
             foreign_triggers: row.get(21),
-            delete_rules: row.get(22),
+            rules: row.get(22),
+            not_updatable: row.get(23),
+            set: Vec::new(),
             autovacuum: row.get(17),
             most_of_one_time: row.get(18),
             nulls: row.get(19),
@@ -128,12 +142,24 @@ impl Table {
 
     /// Returns whether this role has every privilege that the statements need.
     pub(super) fn may_be_reaped(&self) -> bool {
-        self.schema_usage && self.not_readable().next().is_none() && self.delete && self.may_update
+        self.schema_usage && self.not_readable().next().is_none() && self.may_write()
     }
 
-    /// Returns whether a rule replaces a DELETE, so that the plan of a DELETE does not matter.
-    pub(super) fn has_delete_rule(&self) -> bool {
-        !self.delete_rules.is_empty()
+    /// Returns whether this role may delete rows, or set the columns.
+    fn may_write(&self) -> bool {
+        let settable =
+            |column: &Ident| self.not_updatable.iter().all(|name| name != column.as_str());
+        self.may_update && (!self.set.is_empty() || self.delete) && self.set.iter().all(settable)
+    }
+
+    /// Returns whether a rule replaces the statement, so that its plan does not matter.
+    pub(super) fn has_rule(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Returns the SQL command that processes a row.
+    fn command(&self) -> &'static str {
+        if self.set.is_empty() { "DELETE" } else { "UPDATE" }
     }
 
     /// Returns the columns that the statements name but the role may not read.
@@ -164,12 +190,12 @@ impl Table {
                 },
             ));
         }
-        if !self.delete_rules.is_empty() {
-            let rules = self.delete_rules.join(", ");
-            let drop = self.delete_rules.iter().map(|rule| format!("DROP RULE {rule} ON {table}"));
+        if !self.rules.is_empty() {
+            let (rules, command) = (self.rules.join(", "), self.command());
+            let drop = self.rules.iter().map(|rule| format!("DROP RULE {rule} ON {table}"));
             findings.push(Finding::new(
                 Code::DeleteRule,
-                format!("rules of {table} (ON DELETE DO INSTEAD) replace a DELETE, so the rows would stay: {rules}"),
+                format!("rules of {table} (ON {command} DO INSTEAD) replace the {command}, so the rows would stay: {rules}"),
                 format!(
                     "remove the target if the rows must stay; otherwise {}",
                     drop.collect::<Vec<_>>().join("; ")
@@ -179,9 +205,13 @@ impl Table {
         if !self.triggers.is_empty() {
             findings.push(Finding::new(
                 Code::DeleteTrigger,
-                format!("triggers of {table} fire on delete: {}", self.triggers.join(", ")),
-                "verify that the triggers are fast and do not prevent deletes: they run for every deleted row and make chunks slower. \
-                 If a trigger waits, chunks time out; if a trigger keeps a row, that row is not deleted",
+                format!(
+                    "triggers of {table} fire on {}: {}",
+                    self.command().to_ascii_lowercase(),
+                    self.triggers.join(", ")
+                ),
+                "verify that the triggers are fast and do not prevent the operation: they run for every row and make chunks slower. \
+                 If a trigger waits, chunks time out; if a trigger keeps a row, that row stays as it is",
             ));
         }
         if !self.foreign_triggers.is_empty() {
@@ -281,10 +311,10 @@ impl Table {
         if !columns.is_empty() {
             wanted.push(format!("SELECT ({})", columns.join(", ")));
         }
-        if all || !self.delete {
+        if self.set.is_empty() && (all || !self.delete) {
             wanted.push("DELETE".to_owned());
         }
-        if all || !self.may_update {
+        if all || !self.may_update || !self.may_write() && !self.set.is_empty() {
             wanted.push(self.update());
         }
         let role = if all { "session_reaper".to_owned() } else { self.role.quoted() };
@@ -302,8 +332,13 @@ impl Table {
         statements.join("; ")
     }
 
-    /// Returns the privilege for FOR UPDATE, which requires UPDATE on any column.
+    /// Returns the privilege for setting the columns, or else for FOR UPDATE, which requires UPDATE
+    /// on any column.
     fn update(&self) -> String {
+        if !self.set.is_empty() {
+            let columns: Vec<String> = self.set.iter().map(Ident::quoted).collect();
+            return format!("UPDATE ({})", columns.join(", "));
+        }
         let column =
             self.due.as_ref().map(|due| format!(" ({})", due.quoted())).unwrap_or_default();
         format!("UPDATE{column}")

@@ -1,4 +1,5 @@
--- Returns the tables $1, whose due columns are $2. {trusted} contains the trusted roles; the owner
+-- Returns the tables $1, whose due columns are $2. $3 is the event of their triggers and rules, as a
+-- bit of pg_trigger.tgtype: 8 for DELETE, 16 for UPDATE. {trusted} contains the trusted roles; the owner
 -- of a table is trusted as well. The policies are checked for each of the three commands that a
 -- delete with FOR UPDATE requires.
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.relpages,
@@ -29,7 +30,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.re
     ARRAY (SELECT pg_catalog.format('%I', t.tgname) FROM pg_catalog.pg_trigger t
            WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
                AND (t.tgenabled OPERATOR(pg_catalog.=) 'O' OR t.tgenabled OPERATOR(pg_catalog.=) 'A')
-               AND (t.tgtype::int OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.=) 8
+               AND (t.tgtype::int OPERATOR(pg_catalog.&) $3::int) OPERATOR(pg_catalog.=) $3::int
            ORDER BY t.tgname),
     coalesce((SELECT o.option_value::boolean FROM pg_catalog.pg_options_to_table(c.reloptions) AS o
               WHERE o.option_name OPERATOR(pg_catalog.=) 'autovacuum_enabled'), true),
@@ -51,13 +52,16 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.re
                       pg_catalog.pg_get_userbyid(p.proowner))
            FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
            WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
-               AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' AND (t.tgtype::int OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.=) 8
+               AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' AND (t.tgtype::int OPERATOR(pg_catalog.&) $3::int) OPERATOR(pg_catalog.=) $3::int
                AND NOT p.prosecdef AND p.proowner OPERATOR(pg_catalog.<>) c.relowner
                AND p.proowner OPERATOR(pg_catalog.<>) ALL ({trusted})
            ORDER BY t.tgname),
     ARRAY (SELECT pg_catalog.format('%I', r.rulename) FROM pg_catalog.pg_rewrite r
-           WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '4' AND r.is_instead
+           WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) CASE $3::int WHEN 8 THEN '4' ELSE '2' END::pg_catalog."char" AND r.is_instead
                AND r.ev_enabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog."char"[])
-           ORDER BY r.rulename)
+           ORDER BY r.rulename),
+    ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
+               AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'UPDATE'))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND pg_catalog.pg_relation_size(c.oid) IS NOT NULL

@@ -49,11 +49,13 @@ fn target(target: &TargetProgress) -> TargetReport {
         Some((outcome, why)) => ((*outcome).into(), why.clone()),
         None => (ReportedOutcome::Running, format!("deleting from {}", target.target)),
     };
+    let counts = |shown: bool| if shown { target.deleted.clone() } else { Vec::new() };
     TargetReport {
         target: target.target.clone(),
         outcome,
         why,
-        deleted: target.deleted.clone(),
+        deleted: counts(!target.sets),
+        changed: counts(target.sets),
         chunks: target.chunks,
         skipped_locked: target.skipped_locked,
         ..TargetReport::default()

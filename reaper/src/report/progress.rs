@@ -44,8 +44,11 @@ pub struct Running {
 pub struct TargetProgress {
     /// The name of the target.
     pub target: String,
-    /// The number of rows deleted for each reason.
+    /// The number of rows deleted for each reason. If the target sets columns instead, the number
+    /// of changed rows.
     pub deleted: Vec<(String, u64)>,
+    /// Whether the target sets columns instead of deleting rows.
+    pub sets: bool,
     /// The number of chunks that deleted rows.
     pub chunks: u64,
     /// The number of rows that were skipped because other transactions had locked them.
@@ -68,7 +71,8 @@ pub struct Waiting {
 impl TargetProgress {
     pub(crate) fn begun(target: &Target) -> Self {
         let deleted = target.reasons.iter().map(|reason| (reason.name.clone(), 0)).collect();
-        Self { target: target.name.clone(), deleted, chunks: 0, skipped_locked: 0, ended: None }
+        let (target, sets) = (target.name.clone(), !target.set.is_empty());
+        Self { target, deleted, sets, chunks: 0, skipped_locked: 0, ended: None }
     }
 
     /// Marks the target as ended. Its remaining rows are counted at the end of the run.

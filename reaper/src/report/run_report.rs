@@ -78,6 +78,11 @@ pub struct TargetReport {
     /// counted only for the first of these reasons.
     #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
     pub deleted: Vec<(String, u64)>,
+    /// The number of rows whose columns were set for each reason, if the target sets columns
+    /// instead of deleting rows. Omitted otherwise.
+    #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<(String, u64)>,
     /// The number of transactions that found due rows.
     pub chunks: u64,
     /// The number of due rows that were skipped because other transactions had locked them. Some of
@@ -235,6 +240,12 @@ impl RunReport {
         self.targets.iter().map(TargetReport::deleted_rows).sum()
     }
 
+    /// Returns the number of rows of all targets whose columns were set.
+    #[must_use]
+    pub fn changed_rows(&self) -> u64 {
+        self.targets.iter().map(TargetReport::changed_rows).sum()
+    }
+
     /// Returns the report of a target.
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&TargetReport> {
@@ -247,6 +258,12 @@ impl TargetReport {
     #[must_use]
     pub fn deleted_rows(&self) -> u64 {
         self.deleted.iter().map(|(_, rows)| rows).sum()
+    }
+
+    /// Returns the number of rows whose columns were set for all reasons.
+    #[must_use]
+    pub fn changed_rows(&self) -> u64 {
+        self.changed.iter().map(|(_, rows)| rows).sum()
     }
 }
 

@@ -247,7 +247,10 @@ pub(crate) fn passes(
     conditions.extend(located.of_reasons.iter().flatten().cloned());
     let reasons = target.reasons.iter().zip(located.due.into_iter().zip(located.of_reasons));
     let due = reasons
-        .map(|(reason, column)| Due::new(reason, target.ancient, column, started_at))
+        .map(|(reason, column)| {
+            let due = Due::new(reason, target.ancient, column, started_at)?;
+            Ok::<_, String>(Due { set: located.set.clone(), ..due })
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let group = located.group.and_then(|column| {
         let (equals, table) = (column.equals.clone()?, located.table.to_string());
@@ -275,6 +278,7 @@ pub(crate) fn passes(
         let columns = due.iter().map(|due| &due.column).chain(&leaf.key).map(|column| &column.name);
         let columns =
             columns.chain(&target.group).chain(located.children.iter().flat_map(Child::refers_to));
+        let columns = columns.chain(target.set.iter().map(|set| &set.column));
         // `where` may read any column.
         let this = if target.conditions().next().is_some() {
             leaf.identity.clone()

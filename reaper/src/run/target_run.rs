@@ -284,6 +284,9 @@ impl<'a> TargetRun<'a> {
 
     /// Returns the oids of the tables from which the target deletes directly.
     fn deleted_from(&self) -> Vec<u32> {
+        if !self.target.set.is_empty() {
+            return Vec::new();
+        }
         let table = self.table.iter();
         let leaves =
             table.clone().flat_map(|table| &table.leaves).filter_map(|(_, passes)| passes.first());
@@ -522,6 +525,8 @@ impl<'a> TargetRun<'a> {
     /// Ends the target run and returns its report. `backlog` is the number of remaining due rows.
     pub(crate) fn report(self, backlog: &Backlog) -> TargetReport {
         let reasons = self.target.reasons.iter().zip(&self.tallies);
+        let counts: Vec<(String, u64)> =
+            reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect();
         let mut uncounted_cascades: Vec<String> =
             self.findings.iter().filter_map(|finding| finding.cascades_to.clone()).collect();
         uncounted_cascades.sort_unstable();
@@ -538,7 +543,8 @@ impl<'a> TargetRun<'a> {
             ended: self.ended.unwrap_or_else(|| {
                 Err(StopReason::Failed("not begun: the run had to end".to_owned()))
             }),
-            deleted: reasons.map(|(reason, tally)| (reason.name.clone(), tally.deleted)).collect(),
+            deleted: if self.target.set.is_empty() { counts.clone() } else { Vec::new() },
+            changed: if self.target.set.is_empty() { Vec::new() } else { counts },
             children: (!self.target.children.is_empty())
                 .then(|| self.tallies.iter().map(|tally| tally.children).sum()),
             chunks: self.tallies.iter().map(|tally| tally.chunks).sum(),

@@ -42,7 +42,7 @@ fn key(child: usize, column: usize) -> String {
 }
 
 impl PassSql {
-    /// Deletes the due rows in a key range. If a key range may have any number of rows, at most
+    /// Deletes the due rows in a key range, or sets columns of these rows. If a key range may have any number of rows, at most
     /// `*most` rows are deleted. The number of affected rows is the number of deleted rows. If the
     /// target has children, the statement is a query that returns one row, for
     /// [`super::with_children`].
@@ -91,12 +91,13 @@ impl PassSql {
         );
         query.text = match (self.children.as_slice(), lock_wait) {
             ([], LockWait::Wait) => {
-                format!("DELETE FROM ONLY {table} t WHERE {due} AND {this}{only} AND {ours}")
+                format!("{} WHERE {due} AND {this}{only} AND {ours}", self.verb())
             }
             ([], _) => {
                 let groups = groups.map(|groups| format!("WITH {groups} ")).unwrap_or_default();
                 format!(
-                    "{groups}DELETE FROM ONLY {table} t WHERE t.ctid {EQ} ANY (ARRAY ({free})) AND {this} AND {ours}"
+                    "{groups}{} WHERE t.ctid {EQ} ANY (ARRAY ({free})) AND {this} AND {ours}",
+                    self.verb()
                 )
             }
             (_, _) => {

@@ -19,6 +19,7 @@ fn text(text: &str) -> Text {
 
 fn due(name: &str, cutoff: &str) -> Due {
     Due {
+        set: Vec::new(),
         column: column(name, "timestamptz"),
         cutoff: text(cutoff),
         floor: None,

@@ -30,7 +30,15 @@ impl Around {
     pub(super) fn of(pass: &PassSql) -> Self {
         let names: Vec<String> =
             pass.tables.iter().map(|table| format!("ONLY {}", table.table)).collect();
-        let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.join(", "));
+        let names = names.join(", ");
+        let lock = if pass.due.set.is_empty() {
+            format!("LOCK TABLE {names} IN ROW EXCLUSIVE MODE")
+        } else {
+            // LOCK TABLE requires a privilege on the whole table, and the role may have the
+            // privilege to update the columns only. A query of no rows locks the table in the mode
+            // ACCESS SHARE, which also prevents that the table is replaced.
+            format!("SELECT FROM {names} WHERE false")
+        };
         let group = pass.only.as_ref().and_then(|Only { group, .. }| group.as_ref());
         let exclusive = group.map(|group| {
             // Locks all partitions as well.

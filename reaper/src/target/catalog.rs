@@ -12,9 +12,10 @@ use crate::connection::prepared::Prepared;
 use crate::sql::identity::Identity;
 use crate::sql::operator::Operator;
 use crate::target::condition::{self, Resolution, ResolvedCondition};
+use crate::target::literal::Literal;
 use crate::target::name::{Ident, TableName};
 use crate::target::nearest::nearest;
-use crate::target::{ChildTable, Target};
+use crate::target::{ChildTable, SetColumn, Target};
 
 /// A column, as the catalog describes it.
 #[derive(Clone, Debug)]
@@ -53,8 +54,17 @@ pub(crate) struct Located {
     /// The `children` of the target (tables whose rows are deleted first), in the order in which
     /// the target names them.
     pub(crate) children: Vec<Child>,
+    /// The columns that are set instead of deleting the rows.
+    pub(crate) set: Vec<Assignment>,
     /// The identity of the named table.
     pub(crate) identity: Identity,
+}
+
+/// A column that is set instead of deleting the row.
+#[derive(Clone, Debug)]
+pub(crate) struct Assignment {
+    pub(crate) column: Column,
+    pub(crate) literal: Literal,
 }
 
 /// A table that physically stores rows of a target.
@@ -222,6 +232,10 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
             _ => {}
         }
     }
+    let set = match assignments(target, columns, &leaves) {
+        Ok(set) => set,
+        Err(why) => return Ok(TableLookup::Unfit(why)),
+    };
     let mut children = Vec::new();
     for child in &target.children {
         match locate_child(lookup, target, oid, child).await? {
@@ -256,8 +270,38 @@ pub(crate) async fn locate(lookup: Lookup<'_>, target: &Target) -> Result<TableL
         group,
         leaves,
         children,
+        set,
         identity,
     })))
+}
+
+/// Returns the columns that the target sets. The error explains why a column cannot be set.
+fn assignments(
+    target: &Target,
+    columns: &[Column],
+    leaves: &[Leaf],
+) -> Result<Vec<Assignment>, String> {
+    let mut set = Vec::new();
+    for SetColumn { column: name, value } in &target.set {
+        let Some(column) = columns.iter().find(|column| column.name == *name) else {
+            return Err(no_column(&target.table, name, columns.iter().map(|column| &column.name)));
+        };
+        if leaves.iter().flat_map(|leaf| &leaf.key).any(|key| key.name == *name) {
+            return Err(format!(
+                "set: {} is part of the key, which identifies a row",
+                name.quoted()
+            ));
+        }
+        if column.equals.is_none() && value.value().is_some() {
+            return Err(format!(
+                "set: {} is {}, a type whose values cannot be compared for equality; only NULL is possible",
+                name.quoted(),
+                column.sql_type
+            ));
+        }
+        set.push(Assignment { column: column.clone(), literal: value.clone() });
+    }
+    Ok(set)
 }
 
 /// Returns the oid of the table that a name refers to on the configured search path.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::sql::query::Text;
-use crate::target::catalog::Column;
+use crate::target::catalog::{Assignment, Column};
 use crate::target::condition::ResolvedCondition;
 use crate::target::wall::past;
 use crate::target::{Ancient, Reason, Unit};
@@ -24,6 +24,9 @@ pub(crate) struct Due {
     pub(crate) counts: Counts,
     /// The condition of the reason.
     pub(crate) condition: Option<ResolvedCondition>,
+    /// The columns that are set instead of deleting the row. A row in which each column has its new
+    /// value is not due.
+    pub(crate) set: Vec<Assignment>,
 }
 
 /// How a value of the column represents a moment.
@@ -107,7 +110,8 @@ impl Due {
             )),
         }?;
         let floor = (ancient != Ancient::Due).then(|| Text(floor(sql_type, &counts)));
-        Ok(Self { column, cutoff: Text(cutoff), floor, skipped, counts, condition })
+        let (cutoff, set) = (Text(cutoff), Vec::new());
+        Ok(Self { column, cutoff, floor, skipped, counts, condition, set })
     }
 }
 

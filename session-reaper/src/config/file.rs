@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
-use reaper::{Ancient, ChildTable, Ident, Order, Reason, TableName, Unit};
+use reaper::{Ancient, ChildTable, Ident, Literal, Order, Reason, SetColumn, TableName, Unit};
 
 /// The range of `chunk`, which is the same as the range of `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
@@ -17,6 +17,8 @@ const DUE: &str =
     r#"expected an array such as [{ reason = "expired", column = "expires_at", keep = "1d" }]"#;
 
 const CHILDREN: &str = r#"expected an array such as [{ table = "tokens", column = "session_id" }]"#;
+
+const SET: &str = r#"expected columns with SQL literals, such as { ip = "NULL", user_agent = "''" }: NULL, true, false, a number, or a string in single quotes without a backslash"#;
 
 const COLUMNS: &str =
     r#"expected an array of different column names, such as ["session_id", "kind"]"#;
@@ -46,6 +48,7 @@ pub(super) struct Entry {
     pub(super) filter: Option<String>,
     pub(super) group: Option<String>,
     pub(super) children: Option<Vec<ChildTable>>,
+    pub(super) set: Option<Vec<SetColumn>>,
     pub(super) ancient: Option<Ancient>,
     pub(super) order: Option<Order>,
     pub(super) enabled: Option<bool>,
@@ -94,23 +97,36 @@ fn presets(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Vec<(&'static s
 }
 
 fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<Entry> {
-    let [table, replaces, due, filter, group, children, ancient, order, enabled, chunk, confirmed] =
-        source.keys(
-            keys,
-            [
-                "table",
-                "replaces",
-                "due",
-                "where",
-                "group",
-                "children",
-                "ancient",
-                "order",
-                "enabled",
-                "chunk",
-                "confirmed",
-            ],
-        );
+    let [
+        table,
+        replaces,
+        due,
+        filter,
+        group,
+        children,
+        set,
+        ancient,
+        order,
+        enabled,
+        chunk,
+        confirmed,
+    ] = source.keys(
+        keys,
+        [
+            "table",
+            "replaces",
+            "due",
+            "where",
+            "group",
+            "children",
+            "set",
+            "ancient",
+            "order",
+            "enabled",
+            "chunk",
+            "confirmed",
+        ],
+    );
     if table.is_none() {
         source.wrong(at, "[[target]] without `table`");
     }
@@ -122,6 +138,7 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
         |text: &str| (text.is_empty() || Ident::parse(text).is_some()).then(|| text.to_owned());
     let group = source.read(group, column, COLUMN);
     let children = source.tables(children, CHILDREN).map(|children| children_of(source, &children));
+    let set = set.and_then(|set| set_of(source, &set));
     let ancient = source.read(ancient, ancient_of, r#"expected "refuse", "keep" or "due""#);
     let order =
         source.read(order, order_of, r#"expected "index" or "heap"; if absent, each pass chooses"#);
@@ -142,6 +159,7 @@ fn entry<'s>(source: &mut Source<'s>, at: usize, keys: &DeTable<'s>) -> Option<E
         filter,
         group,
         children,
+        set,
         ancient,
         order,
         enabled,
@@ -228,6 +246,27 @@ fn children_of<'s>(source: &mut Source<'s>, tables: &[(usize, &DeTable<'s>)]) ->
         children.extend(table.zip(columns).map(|(table, columns)| ChildTable { table, columns }));
     }
     children
+}
+
+/// Reads the columns to set. An empty table removes the columns of a preset's target.
+fn set_of(source: &mut Source<'_>, found: &KeyValue<'_, '_>) -> Option<Vec<SetColumn>> {
+    let Some(table) = found.value.get_ref().as_table() else {
+        source.wrong_value(found, SET);
+        return None;
+    };
+    let mut set: Vec<SetColumn> = Vec::new();
+    for (name, value) in table {
+        let column = Ident::parse(name.get_ref());
+        let literal = value.get_ref().as_str().and_then(Literal::parse);
+        let known = |set: &[SetColumn], column: &Ident| set.iter().any(|set| set.column == *column);
+        match column.zip(literal) {
+            Some((column, value)) if !known(&set, &column) => {
+                set.push(SetColumn { column, value });
+            }
+            _ => source.wrong(name.span().start, format!("set: {SET}")),
+        }
+    }
+    Some(set)
 }
 
 fn ancient_of(text: &str) -> Option<Ancient> {

@@ -5,7 +5,7 @@ use super::file::{self, Entry};
 use super::location::Source;
 use super::presets::PRESETS;
 use super::values::ConfigErrors;
-use reaper::{Absent, Ident, Reason, TableName, Target};
+use reaper::{Absent, Ident, Reason, SetColumn, TableName, Target};
 
 /// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]
@@ -137,6 +137,9 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
                     entry.table.quoted()
                 ));
         }
+        if let Some(why) = wrong_set(&entry) {
+            source.wrong(entry.at, format!("[[target]] {}: {why}", entry.table.quoted()));
+        }
         if entry.enabled != Some(false) {
             let ours = preset.is_none() || changed.get(index) == Some(&true);
             let location = ours.then(|| source.location(entry.at));
@@ -150,6 +153,23 @@ pub(super) fn read(name: &str, text: &str, config_errors: &mut ConfigErrors) -> 
     targets
 }
 
+/// Returns why the entry cannot set columns.
+fn wrong_set(entry: &Entry) -> Option<String> {
+    let set = entry.set.as_deref().filter(|set| !set.is_empty())?;
+    if entry.children.as_ref().is_some_and(|children| !children.is_empty()) {
+        return Some("`set` keeps the rows, so remove `children`".to_owned());
+    }
+    if entry.group.as_ref().is_some_and(|group| !group.is_empty()) {
+        return Some("`set` keeps the rows, so remove `group`".to_owned());
+    }
+    let due = entry
+        .due
+        .iter()
+        .flatten()
+        .find(|reason| set.iter().any(|SetColumn { column, .. }| *column == reason.column))?;
+    Some(format!("`set` must not change {}, a column in `due`", due.column.quoted()))
+}
+
 fn change(entry: &mut Entry, by: Entry) -> &Entry {
     entry.at = by.at;
     entry.table = by.table;
@@ -157,6 +177,7 @@ fn change(entry: &mut Entry, by: Entry) -> &Entry {
     entry.filter = by.filter.or(entry.filter.take());
     entry.group = by.group.or(entry.group.take());
     entry.children = by.children.or(entry.children.take());
+    entry.set = by.set.or(entry.set.take());
     entry.ancient = by.ancient.or(entry.ancient);
     entry.order = by.order.or(entry.order);
     entry.enabled = by.enabled.or(entry.enabled);
@@ -176,6 +197,7 @@ fn target(entry: Entry, preset: Option<&str>, before: &[Target]) -> Target {
         filter: entry.filter.filter(|filter| !filter.is_empty()),
         group: entry.group.as_deref().and_then(Ident::parse),
         children: entry.children.unwrap_or_default(),
+        set: entry.set.unwrap_or_default(),
         ancient: entry.ancient.unwrap_or_default(),
         order: entry.order,
         chunk: entry.chunk,

@@ -16,6 +16,7 @@ pub(super) const LAST_RUN_DELETED: &str = "session_reaper_last_run_deleted_rows"
 pub(super) const RUNS: &str = "session_reaper_runs_total";
 pub(super) const RUN_DURATION: &str = "session_reaper_run_duration_seconds";
 pub(super) const ROWS_DELETED: &str = "session_reaper_rows_deleted_total";
+pub(super) const ROWS_CHANGED: &str = "session_reaper_rows_changed_total";
 pub(super) const ROWS_SKIPPED: &str = "session_reaper_rows_skipped_locked_total";
 pub(super) const ROWS_HELD: &str = "session_reaper_rows_held";
 pub(super) const CHUNKS: &str = "session_reaper_chunks_total";
@@ -61,6 +62,10 @@ pub(super) fn describe() {
     describe_counter!(RUNS, "Ended runs, by outcome.");
     describe_histogram!(RUN_DURATION, "Wall-clock time of runs.");
     describe_counter!(ROWS_DELETED, "Deleted rows, by the reason for which they were due.");
+    describe_counter!(
+        ROWS_CHANGED,
+        "Rows whose columns were set, by the reason for which they were due."
+    );
     describe_counter!(ROWS_SKIPPED, "Due rows skipped because they were locked.");
     describe_gauge!(ROWS_HELD, "Due rows that the last complete run of a target left, by cause.");
     describe_counter!(CHUNKS, "Attempted chunks, by outcome.");
@@ -119,7 +124,8 @@ pub(super) fn create_counts(targets: &[Target]) {
             counter!(ROWS_DELETED, "target" => name.clone(), "reason" => CHILDREN).absolute(0);
         }
         for reason in &target.reasons {
-            counter!(ROWS_DELETED, "target" => name.clone(), "reason" => reason.name.clone())
+            let counter = if target.set.is_empty() { ROWS_DELETED } else { ROWS_CHANGED };
+            counter!(counter, "target" => name.clone(), "reason" => reason.name.clone())
                 .absolute(0);
         }
     }

@@ -21,10 +21,14 @@ pub fn text(report: &RunReport) -> String {
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "\n{} after {}, {} rows deleted: {}",
+        "\n{} after {}, {} rows deleted{}: {}",
         report.outcome.as_str(),
         time(report.elapsed_ms),
         grouped(report.deleted_rows()),
+        match report.changed_rows() {
+            0 => String::new(),
+            rows => format!(", {} changed", grouped(rows)),
+        },
         report.why
     );
     text
@@ -55,5 +59,7 @@ fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
         cells
     };
     let children = target.children.map(|rows| ("children".to_owned(), rows));
-    target.deleted.iter().chain(&children).enumerate().map(line).collect()
+    let changed = target.changed.iter().map(|(reason, rows)| (format!("{reason} (set)"), *rows));
+    let changed: Vec<(String, u64)> = changed.collect();
+    target.deleted.iter().chain(&changed).chain(&children).enumerate().map(line).collect()
 }

@@ -57,6 +57,7 @@ mod reload;
 mod replaced_tables;
 mod retries;
 mod rows;
+mod set_columns;
 mod status;
 mod stopping;
 mod targets;

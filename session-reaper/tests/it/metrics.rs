@@ -83,6 +83,10 @@ async fn metrics_page_matches_a_scrape() {
     // replica.
     let lag = documented.remove("session_reaper_replica_lag_seconds");
     assert_eq!(lag, Some(("gauge".to_owned(), BTreeSet::from(["replica".to_owned()]))));
+    // This metric exists only for targets that set columns.
+    let changed = documented.remove("session_reaper_rows_changed_total");
+    let labels = ["target", "reason"].map(str::to_owned);
+    assert_eq!(changed, Some(("counter".to_owned(), BTreeSet::from(labels))));
     let scrape = daemon.scrape().await;
     let label = format!("database=\"{}\"", database.name());
     for series in scrape.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {

@@ -181,7 +181,18 @@ fn key(target: &Target, table: &[String; 2]) -> String {
         Ancient::Refuse | Ancient::Keep => "keep",
         Ancient::Due => "due",
     };
-    let decides = json!([table, reasons, target.filter, group, children, ancient]).to_string();
+    let mut decides = vec![
+        json!(table),
+        json!(reasons),
+        json!(target.filter),
+        json!(group),
+        json!(children),
+        json!(ancient),
+    ];
+    // Earlier versions could only delete rows. Which values are set does not matter.
+    let set: Vec<&str> = target.set.iter().map(|set| set.column.as_str()).collect();
+    decides.extend((!set.is_empty()).then(|| json!(set)));
+    let decides = json!(decides).to_string();
     let mut key = format!("guard:{}:", target.name);
     for byte in &Sha256::digest(decides.as_bytes())[..16] {
         let _ = write!(key, "{byte:02x}");
