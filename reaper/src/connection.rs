@@ -38,15 +38,16 @@ use crate::time::MICROSECONDS;
 /// - A commit does not wait for the disk. If a crash undoes a deletion, the row is still due, and a
 ///   later run deletes it.
 /// - A statement is planned anew for each execution, because the best plan depends on the first and
-///   last keys of the chunk. A generic plan ignores these values.
+///   last keys of the chunk (the rows that one transaction deletes). A generic plan ignores these
+///   values.
 /// - A transaction is idle for milliseconds at most, so a transaction that is idle for 10 s belongs
 ///   to a reaper that has stopped responding. The server ends such a transaction.
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
 /// If the host of the reaper fails without closing its connections, the locks are held until the
-/// server ends the idle connection. The timeout is longer than the longest rest between two chunks
-/// ([`crate::pass::pace::LONGEST_REST`]).
+/// server ends the idle connection. The timeout is longer than the longest idle time between two
+/// chunks ([`crate::pass::pace::LONGEST_REST`]).
 const END_IDLE: &str = "SET idle_session_timeout = '5min'";
 
 /// The connections of a run.
@@ -58,10 +59,10 @@ pub(crate) struct Connections {
     /// When the server was started. If the value is different after a reconnect, the server was
     /// restarted or replaced by a failover, and deleted rows may exist again.
     pub(crate) server: String,
-    /// Whether a pooler is between session-reaper and the server. There is a pooler if both
-    /// connections use the same server process, or if a connection switches to another server
-    /// process. If there is a pooler, no settings are changed, because they would remain in effect
-    /// for other clients.
+    /// Whether a pooler (a proxy that shares server connections) is between session-reaper and the
+    /// server. There is a pooler if both connections use the same server process, or if a
+    /// connection switches to another server process. If there is a pooler, no settings are
+    /// changed, because they would remain in effect for other clients.
     pub(crate) pooled: bool,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct LockConnection {
     prepared: HashMap<String, Statement>,
     /// The names of the statements that are executed with `EXECUTE`, by their text.
     named: HashMap<String, String>,
-    /// The number of names that were used.
+    /// The number of names that have been generated for prepared statements.
     names: u64,
 }
 

@@ -10,9 +10,9 @@ use crate::store::runs::Outcome;
 /// The meaning of an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// The run completed, or another reaper holds the lock.
+    /// The run completed, or another reaper holds the lock of a target.
     Done,
-    /// Failed.
+    /// The command failed.
     Failed,
     /// At least one target failed, or was skipped because it is unsafe. At least one other target
     /// was processed.
@@ -77,8 +77,8 @@ impl TargetExit {
 }
 
 impl Exit {
-    /// Returns the exit code of a run that was able to continue until its end. The first rule that
-    /// applies determines the code.
+    /// Returns the exit code of a run that was not abandoned. The first rule that applies
+    /// determines the code.
     pub(crate) fn of(targets: &[TargetExit]) -> Self {
         let some = |wanted: TargetExit| targets.contains(&wanted);
         let worked = some(TargetExit::Done) || some(TargetExit::Unfinished);

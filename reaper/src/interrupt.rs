@@ -1,27 +1,30 @@
 //! When a run must end: after a shutdown request, or when its maximum runtime is over.
 //!
-//! A run checks this between two statements. A statement may take longer than the grace period of a
-//! service manager, so [`Deadline`](crate::connection::deadline::Deadline) also cancels statements.
+//! A run checks this between two statements. A statement may take longer than the time that a
+//! service manager allows for a shutdown, so [`Deadline`](crate::connection::deadline::Deadline)
+//! also cancels statements.
 
 use std::time::{Duration, Instant};
 
 use crate::stop::{Signal, Stop};
 
-/// How long a chunk may continue after a shutdown request or the end of the maximum runtime. After
-/// this time, the server is requested to cancel the statement, which rolls the chunk back.
+/// How long a chunk (the transaction that deletes rows) may continue after a shutdown request or
+/// the end of the maximum runtime. After this time, the server is requested to cancel the
+/// statement, which rolls the chunk back.
 const CHUNK: Duration = Duration::from_secs(7);
 
-/// How long a run may connect, and count the rows that it has left, after its maximum runtime is
-/// over. The report of the run is worth these seconds. After a shutdown request, the run neither
-/// connects nor counts.
+/// How long a run may take, after its maximum runtime is over, to connect and to count the
+/// remaining rows. The report of the run justifies this delay. After a shutdown request, the run
+/// neither connects nor counts.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// How long a statement may continue, in spite of a cancellation, after a shutdown request or the
-/// end of the maximum runtime. After this time, the connection is closed.
+/// How long a statement may continue after a shutdown request or the end of the maximum runtime if
+/// it does not respond to the cancellation. After this time, the connection is closed.
 const CLOSE: Duration = Duration::from_secs(9);
 
-/// The time for recording the end of the run, counted like [`CHUNK`]. After the first time, the
-/// statement is canceled; after the second time, the connection is closed.
+/// How long the end of the run may be recorded after a shutdown request or the end of the maximum
+/// runtime. After `RECORD`, the statement is canceled; after `RECORD_CLOSE`, the connection is
+/// closed.
 const RECORD: Duration = Duration::from_millis(9_300);
 const RECORD_CLOSE: Duration = Duration::from_millis(9_600);
 
@@ -45,7 +48,7 @@ pub(crate) enum Interrupted {
     Runtime(Duration),
 }
 
-/// What the statements on a connection are for, which determines how long they may continue after
+/// The purpose of the statements on a connection. It determines how long they may continue after
 /// the run must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -114,7 +117,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits until a connection must be closed that executes a statement for `purpose`.
+    /// Waits until a connection that executes a statement for `purpose` must be closed.
     pub(crate) async fn close(&self, purpose: Purpose) {
         if purpose == Purpose::Record {
             let least = tokio::time::sleep(RECORD_LEAST * 2);

@@ -37,6 +37,21 @@
 //! - [`pass`] deletes rows [`chunk by chunk`](pass): at a [`pace`](pass::pace), within a
 //!   [`budget`](pass::budget), in a [`scan order`](pass::scan_order), and starting at a
 //!   [`watermark`](pass::watermarks) if there is one.
+//!
+//! # Terms
+//!
+//! - A *target* is a table with the reasons why its rows become due. A *reason* is a column with a
+//!   time, and the period for which a row is kept after this time.
+//! - A row is *due* if it may be deleted now. The *cutoff* is the time before which a row is due.
+//! - A *pass* is the work on one table for one reason. It deletes rows in *chunks*: each chunk is
+//!   one transaction that deletes the due rows between two positions (*cursors*) in the table.
+//! - A *probe* is the query that finds the end of the next chunk. The *pace* is the size of a chunk
+//!   and the idle time after it.
+//! - A *throttle* is a condition under which a run waits, such as a lagging replica.
+//! - A row is *held* if it is due but could not be deleted, for example because of a foreign key.
+//! - A *watermark* is the time up to which an earlier pass left no due rows.
+//! - The *outcome* of a run or of a target is how it ended, such as `success` or `partial`.
+//! - A *preset* is a built-in list of targets for a known application.
 
 pub mod backlog;
 mod check;

@@ -6,8 +6,8 @@ use crate::throttle::ThrottleLimits;
 /// The limits that can change during a run.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The pace.
+    /// The size of chunks and the idle time between them.
     pub pace: PaceLimits,
-    /// The throttles.
+    /// The conditions under which a run waits, such as a lagging replica.
     pub throttle: ThrottleLimits,
 }

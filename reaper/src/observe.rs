@@ -10,7 +10,7 @@ use crate::store::runs::Trigger;
 use crate::target::Target;
 use crate::throttle::cause::ThrottleCause;
 
-/// The outcome of an attempt to delete a chunk.
+/// The result of an attempt to delete a chunk (the rows that one transaction deletes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ChunkOutcome {
@@ -26,7 +26,7 @@ pub enum ChunkOutcome {
 }
 
 impl ChunkOutcome {
-    /// All outcomes.
+    /// All results.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Returns the value of the metric label.
@@ -59,20 +59,21 @@ impl LockAttempt {
     }
 }
 
-/// Why due rows are left after all of them were processed.
+/// Why rows that are due were not deleted, although the run processed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HeldCause {
-    /// Rows of another table reference them through a foreign key without an action.
+    /// Rows of another table reference the due rows through a foreign key that rejects their
+    /// deletion.
     ForeignKey,
-    /// A trigger raises an error.
+    /// A trigger raises an error when the due rows are deleted.
     Trigger,
-    /// The server rejects their deletion for another reason, such as a condition that fails.
+    /// The server rejects the deletion for another reason, such as a condition that fails.
     Error,
-    /// Other transactions have locked them, or a trigger has kept them without an error.
+    /// Other transactions have locked the due rows, or a trigger has kept them without an error.
     Lock,
-    /// They belong to a group (rows that are deleted together) in which another transaction has
-    /// locked a row.
+    /// The due rows belong to a group (rows that are deleted only together) in which another
+    /// transaction has locked a row.
     Group,
 }
 
@@ -86,8 +87,8 @@ impl HeldCause {
         self.into()
     }
 
-    /// Returns `true` if the deletion of the rows fails, so that it will fail again in the next
-    /// run.
+    /// Returns `true` if the server rejects the deletion of the rows, so that it will fail again in
+    /// the next run.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::ForeignKey | Self::Trigger | Self::Error)
     }
@@ -119,7 +120,8 @@ pub trait Observer: Debug + Send + Sync {
     /// Due rows were skipped because other transactions had locked them.
     fn rows_skipped(&self, target: &str, rows: u64) {}
 
-    /// The run has processed all due rows of `target` and left `rows` of them because of `cause`.
+    /// The run has processed all due rows of `target` and could not delete `rows` of them because
+    /// of `cause`.
     fn rows_held(&self, target: &str, cause: HeldCause, rows: u64) {}
 
     /// The due rows of a target were counted, one count per reason. If `capped` is `true`, more
@@ -154,7 +156,7 @@ pub trait Observer: Debug + Send + Sync {
     /// (`held` is `false`).
     fn lock_held(&self, target: &str, held: bool) {}
 
-    /// A run has ended, with any outcome.
+    /// A run has ended, successfully or not.
     fn run_ended(&self, instance: &str, trigger: Trigger, report: &RunReport) {}
 }
 

@@ -25,8 +25,8 @@ use crate::time::{self, as_f64, milliseconds};
 /// tables that are deleted with the row take as long.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
-/// Estimates are based on an earlier run only if it deleted at least this number of rows from the
-/// target.
+/// The minimum number of rows that an earlier run must have deleted from the target for estimates
+/// to be based on that run.
 const MIN_ROWS: u64 = 1_000;
 
 /// The maximum number of rows that are examined to find the newest row that satisfies a condition.
@@ -64,9 +64,9 @@ pub struct PlannedTarget {
     pub rows_estimated: bool,
     /// The share of the rows that would be deleted, from 0 to 1.
     pub share: Option<f64>,
-    /// The approximate number of chunks.
+    /// The approximate number of chunks (transactions).
     pub chunks: u64,
-    /// The approximate duration, including the rests between chunks.
+    /// The approximate duration, including the idle times between chunks.
     pub estimated_ms: u64,
     /// The basis of the estimate: `history` or `default`.
     pub estimated_by: &'static str,
@@ -83,7 +83,7 @@ pub struct PlannedReason {
     pub reason: String,
     /// The number of due rows.
     pub rows: u64,
-    /// Whether there are more than `rows` rows, because counting stopped at the cap.
+    /// Whether counting stopped at a limit, so that more rows are due than `rows`.
     pub capped: bool,
     /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
@@ -101,7 +101,7 @@ impl PlannedTarget {
 }
 
 impl Sweep {
-    /// Counts due rows through indexes, up to a cap, and changes nothing.
+    /// Counts due rows through indexes, up to a limit, and changes nothing.
     ///
     /// # Errors
     ///

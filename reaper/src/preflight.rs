@@ -11,8 +11,8 @@
 //! - [`pass`]: the index and the statements of one pass; [`plans`]: the plans of these statements.
 //!
 //! The checks read only the catalog and, if there is an index for a pass, the two rows in the index
-//! where a chunk would begin and end. The checks change nothing, and take no lock that blocks other
-//! sessions.
+//! where a chunk (the rows that one transaction deletes) would begin and end. The checks change
+//! nothing, and take no lock that blocks other sessions.
 
 mod ancient;
 pub(crate) mod cascades;
@@ -45,8 +45,8 @@ use crate::target::condition::ResolvedCondition;
 use crate::target::name::TableName;
 
 /// How long to wait for a lock on the table. This is long enough for a lock that is held for a few
-/// seconds, such as the lock of a migration. The delays between the attempts to delete a chunk are
-/// long enough for the same reason.
+/// seconds, such as the lock of a migration. For the same reason, a chunk is retried for several
+/// seconds.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 /// The delay after each `lock_timeout`, before the next attempt to get the lock.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -62,7 +62,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) oid: u32,
     /// The conditions of the target and of its reasons.
     pub(crate) conditions: &'a [ResolvedCondition],
-    /// The tables that contain the rows of the target, each with one pass per reason.
+    /// The tables that contain the rows of the target, each with one pass per reason why rows are
+    /// due.
     pub(crate) leaves: &'a [(Leaf, Vec<PassSql>)],
     /// The highest number of rows in a chunk.
     pub(crate) chunk: u32,

@@ -63,17 +63,17 @@ pub struct Sweep {
     /// Whether the targets are the built-in defaults. These apply only to a database that is
     /// verified to be auth-api's.
     pub only_auth_api: bool,
-    /// The limits that determine the pace.
+    /// The limits for the size of chunks (transactions) and the idle time between them.
     pub pace: PaceLimits,
     /// The throttles, which are the conditions under which a run waits.
     pub throttle: ThrottleLimits,
-    /// The limits of one run.
+    /// The limits of one run: its maximum duration and its maximum number of rows.
     pub budget: BudgetLimits,
     /// The timeouts of statements.
     pub bounds: StatementBounds,
     /// The rules of the preflight checks.
     pub preflight: Rules,
-    /// The limits of the first-run guard.
+    /// The limits of the guard that skips a target if its first run would delete nearly all rows.
     pub first_run: FirstRun,
     /// The state that this process keeps between its runs.
     pub remembered: Remembered,
@@ -85,7 +85,7 @@ pub struct Sweep {
     pub observer: Arc<dyn Observer>,
 }
 
-/// The result of a run that has ended, with any outcome.
+/// The result of a run that has ended, successfully or not.
 #[derive(Debug)]
 pub struct Finished {
     /// The report of the run.
@@ -274,8 +274,8 @@ impl Sweep {
         }
     }
 
-    /// For each preset whose tables are all missing, returns a failed target run for the first
-    /// target of the preset.
+    /// For each preset (the built-in targets of an application) whose tables are all missing,
+    /// returns a failed target run for the first target of the preset.
     fn wholly_absent<'a>(&'a self, found: &[TargetRun<'a>]) -> Vec<TargetRun<'a>> {
         let preset = |target: &'a Target| match &target.absent {
             Absent::LeftOutOf(preset) => Some(preset.as_str()),
@@ -462,7 +462,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// Processes one target until it ends, with any outcome. Returns an error if the run itself
+    /// Processes one target until it ends, successfully or not. Returns an error if the run itself
     /// cannot continue.
     async fn work_on(
         &self,

@@ -7,9 +7,10 @@
 //! If a table has no key, a cursor in index order is a due time only, and rows with the same due
 //! time belong to one key range.
 //!
-//! A target's *filter* and *group* are conditions on a row that was found by its position. They
-//! never determine where a key range begins or ends, so a pass examines each row only once, even if
-//! these conditions keep the row, and continues after that row.
+//! A target's *filter* (the condition `where`) and *group* (rows that are deleted only together)
+//! are conditions on a row that was found by its position. They never determine where a key range
+//! begins or ends. A pass therefore examines each row only once, even if these conditions exclude
+//! the row from deletion, and continues after that row.
 //!
 //! **Every column is qualified with `t`**: in `SELECT due::text … ORDER BY due`, the unqualified
 //! name in `ORDER BY` would refer to the converted text. **Every table is read with `ONLY`**,
@@ -71,7 +72,7 @@ pub(crate) struct PassSql {
     pub(crate) earlier: Vec<Due>,
     /// The filter and the group; `None` if every due row may be deleted.
     pub(crate) only: Option<Only>,
-    /// The watermark of an earlier run: no due row is older than this due time.
+    /// The watermark of an earlier run, which is a due time: no due row is older.
     pub(crate) from: Option<Text>,
     /// The child tables, whose rows are deleted first.
     pub(crate) children: Vec<Child>,
@@ -129,14 +130,14 @@ impl PassSql {
         Self { order, ..self.clone() }
     }
 
-    /// Returns the same pass with its values as literals.
+    /// Returns the same pass whose statements contain literals instead of parameters.
     pub(crate) fn written(&self) -> Self {
         Self { values: Values::Written, ..self.clone() }
     }
 
-    /// Returns the statement that finds the end of a key range of `*rows + 1` rows, counting the
-    /// rows of child tables, too. The statement returns at most one row, the cursor, and reads only
-    /// indexes.
+    /// Returns the probe: the statement that finds the end of a key range of `*rows + 1` rows,
+    /// including the rows of child tables. The statement returns at most one row, the cursor, and
+    /// reads only indexes.
     ///
     /// In the result of the join, a parent occurs once for each of its child rows, or once if it
     /// has none. Because of `OFFSET 0`, the subquery is executed as an index lookup on the child

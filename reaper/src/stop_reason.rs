@@ -32,9 +32,11 @@ pub(crate) enum StopReason {
     ConnectionLost(String),
     /// A pooler connects each transaction to an arbitrary server process.
     Pooler,
-    /// A preflight check or the first-run guard found the target or the server unsafe.
+    /// A preflight check found the target or the server unsafe, or the first run would delete
+    /// nearly all rows of the table.
     Unsafe(String),
-    /// The every-run guard rejected the target.
+    /// The every-run guard rejected the target: nearly all rows would be deleted, although earlier
+    /// runs each deleted less than half of the table.
     Held(String),
 }
 
@@ -43,7 +45,8 @@ const POOLER: &str = "a transaction-pooling proxy stands between session-reaper 
      Connect to PostgreSQL directly, or through a pooler in session mode";
 
 impl StopReason {
-    /// The outcome of a target that stopped for this reason while due rows were left.
+    /// Returns the outcome of a target (how it ended) that stopped for this reason while due rows
+    /// were left.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Signal(_) => Outcome::Interrupted,

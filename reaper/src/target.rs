@@ -28,8 +28,8 @@ pub enum Unit {
     Microseconds,
 }
 
-/// A reason for deleting a row: the time in `column` was more than `keep` ago. A row whose `column`
-/// is null is not due.
+/// A reason why rows are due (may be deleted): the time in `column` was more than `keep` ago. A row
+/// whose `column` is null is not due.
 #[derive(Clone, Debug)]
 pub struct Reason {
     /// The name in reports and labels.
@@ -77,7 +77,8 @@ pub enum Absent {
     Fails(String),
     /// The target is skipped.
     LeftOut,
-    /// The target is skipped, unless all tables of this preset are missing.
+    /// The target is skipped, unless all tables of the preset with this name (the built-in targets
+    /// of an application) are missing.
     LeftOutOf(String),
 }
 
@@ -102,24 +103,24 @@ pub struct SetColumn {
 
 /// A table and the reasons for which its rows are due.
 ///
-/// Each reason requires an index on its column, preferably followed by the primary key. The pass
-/// for the reason scans this index.
+/// Each reason requires an index on its column, preferably followed by the primary key. The
+/// statements that delete rows for this reason scan this index.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The name in reports and labels.
     pub name: String,
     /// The table that contains the rows.
     pub table: TableName,
-    /// The reasons, each with one pass, in this order. A row that is due for several reasons is
-    /// counted only for the first of these reasons.
+    /// The reasons, in the order in which they are processed. A row that is due for several reasons
+    /// is counted only for the first of these reasons.
     pub reasons: Vec<Reason>,
     /// An SQL condition on the row `t`. A row that does not satisfy it is not due for any reason.
     pub filter: Option<String>,
     /// A column that groups rows: rows with the same value are deleted only when all of them are
     /// due. A row whose value is null forms a separate group.
     pub group: Option<Ident>,
-    /// Tables whose rows reference this table. The rows of these tables are deleted first and count
-    /// as rows of a chunk.
+    /// Tables whose rows reference this table. The rows of these tables are deleted first, and
+    /// count as rows of a chunk (the rows that one transaction deletes).
     pub children: Vec<ChildTable>,
     /// Columns that are set instead of deleting the rows. A row is due only until each of these
     /// columns has its new value. Empty if the rows are deleted. Cannot be combined with `group` or

@@ -1,5 +1,6 @@
-//! Throttles. A run checks them before a chunk, about once a second, and waits while one of them is
-//! active.
+//! Throttles: conditions under which a run waits, such as a lagging replica. A run checks them
+//! before a chunk (the transaction that deletes rows), about once a second, and waits while one of
+//! them is active.
 
 pub(crate) mod cause;
 mod operator_pause;
@@ -22,12 +23,13 @@ use replicas::Replicas;
 /// two checks is acceptable.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A throttle reason: a cause with the measured values.
+/// A reason to wait: its cause and the measured values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ThrottleReason {
     pub(crate) cause: ThrottleCause,
     pub(crate) why: String,
-    /// Whether the throttle may clear within moments, so that it is checked again immediately.
+    /// Whether the cause may disappear within moments. If so, the first intervals between checks
+    /// are short.
     pub(crate) soon: bool,
 }
 
@@ -54,7 +56,7 @@ pub struct ThrottleLimits {
     pub vacuum: bool,
     /// A query whose result determines whether to wait.
     pub query: Option<String>,
-    /// The maximum uninterrupted wait, whatever the causes.
+    /// The maximum uninterrupted wait, regardless of its causes.
     pub longest_wait: Duration,
 }
 
@@ -94,7 +96,7 @@ impl Throttle {
         }
     }
 
-    /// Replaces the limits. The next check is due immediately.
+    /// Replaces the limits, and makes the next check due immediately.
     pub(crate) fn set_limits(&mut self, limits: ThrottleLimits) {
         self.limits = limits;
         self.checked = None;

@@ -22,9 +22,9 @@ pub struct BacklogSnapshot {
     pub target: String,
     /// The table of the target.
     pub table: String,
-    /// The number of due rows, counted up to a cap. `None` if they were not counted.
+    /// The number of due rows, counted up to a limit. `None` if they were not counted.
     pub rows: Option<u64>,
-    /// Whether counting stopped at the cap, so that more rows are due than were counted.
+    /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest due row became due.
     pub oldest_due: Option<DateTime<Utc>>,
@@ -44,7 +44,7 @@ pub struct ReasonBacklog {
     pub reason: String,
     /// The number of due rows.
     pub rows: u64,
-    /// Whether counting stopped at the cap, so that more rows are due than were counted.
+    /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest due row became due. `None` if no row is due, or if the rows were counted by
     /// a run, which reports this time only for all reasons together.
@@ -57,7 +57,7 @@ pub struct ReasonBacklog {
 pub struct BacklogSample {
     /// The name of each reason, with the number of rows that are due for this reason.
     pub rows: Vec<(String, u64)>,
-    /// Whether counting stopped at the cap, so that more rows are due than were counted.
+    /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
     /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
@@ -112,10 +112,10 @@ impl BacklogSnapshot {
 }
 
 impl Sweep {
-    /// Counts the due rows of every target by scanning the indexes, up to a cap. Counting up to the
-    /// cap takes a few milliseconds. The rows of a target that a run would skip are not counted: if
-    /// an index is missing, counting would read the whole table, and if a privilege is missing,
-    /// counting would fail.
+    /// Counts the due rows of every target by scanning the indexes, up to a limit. Counting up to
+    /// the limit takes a few milliseconds. The rows of a target that a run would skip are not
+    /// counted: if an index is missing, counting would read the whole table, and if a privilege is
+    /// missing, counting would fail.
     pub async fn backlog_snapshots(&self) -> Result<Vec<BacklogSnapshot>, SweepError> {
         let Connections { lock_connection, auxiliary, started_at, .. } =
             self.open(&Interrupt::never()).await?;

@@ -1,4 +1,4 @@
-//! The transaction that deletes a chunk.
+//! The transaction that deletes a chunk, which consists of the due rows in one range of keys.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -113,8 +113,8 @@ impl LockConnection {
     }
 }
 
-/// Commits, and assigns an ID to another transaction. If the commit succeeds and the rest fails, the
-/// result contains the messages up to the failure.
+/// Commits, and then assigns an ID to another transaction (see [`crate::pass::writers`]). If the
+/// commit succeeds and the rest fails, the result contains the messages up to the failure.
 async fn commit(client: &Client) -> Result<Vec<SimpleQueryMessage>, Error> {
     let sql = format!("COMMIT; {}", Writers::number());
     let mut responses = pin!(client.simple_query_raw(&sql).await?);

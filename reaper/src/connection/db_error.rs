@@ -11,13 +11,15 @@ use crate::sql::identity::{Changed, NOT_OURS};
 /// A database error, classified by how a run handles it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum DbError {
-    /// `lock_timeout` or `statement_timeout` was reached. The chunk is retried with fewer rows.
+    /// `lock_timeout` or `statement_timeout` was reached. The chunk (the rows that one transaction
+    /// deletes) is retried with fewer rows.
     Timeout(Bound),
     /// A deadlock or a serialization failure. The chunk is retried unchanged.
     Conflict(String),
-    /// The connection was lost, and the locks with it.
+    /// The connection was lost, and therefore the locks were released.
     Lost(String),
-    /// The statement reached a server process that does not hold the locks.
+    /// The statement reached a server process that does not hold the locks, because a pooler (a
+    /// proxy that shares server connections) routed it there.
     Pooler,
     /// The table no longer exists.
     Gone(String),

@@ -37,12 +37,12 @@ impl Deadline {
         Self { driver, limit, interrupt: interrupt.clone(), purpose, observer }
     }
 
-    /// Sets what the following statements on the connection are for.
+    /// Sets the purpose of the following statements on the connection.
     pub(crate) fn set_purpose(&mut self, purpose: Purpose) {
         self.purpose = purpose;
     }
 
-    /// Returns this deadline for the connection that replaces the current one.
+    /// Returns a deadline with the same limits for the connection that replaces the current one.
     pub(crate) fn replaced(&self, driver: Driver) -> Self {
         Self { driver, ..self.clone() }
     }

@@ -16,12 +16,14 @@ pub struct StatementBounds {
 
 /// The settings of both connections.
 ///
-/// These settings make the server read a key range through an index, even if the statistics are
+/// These settings make the server read a range of keys through an index, even if the statistics are
 /// outdated because the table was just emptied or filled: an index scan stops at the end of the
-/// range, whereas other plans may read the whole table. For the same reason, the cost of reading
-/// random pages is low: with the default, a chunk of a table whose primary key contains the due
-/// column, but does not begin with it, would read all of that index, because the index is in the
-/// order of the table. For indexes in a tablespace with costs of its own, these costs apply instead.
+/// range, whereas other plans may read the whole table.
+///
+/// The cost of reading random pages is low for the same reason. With the default, consider a table
+/// whose primary key contains the due column but does not begin with it: the server would read the
+/// whole index of the primary key for each chunk, because this index is in the order of the table.
+/// A tablespace with cost settings of its own overrides these settings for its indexes.
 const COMMON: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
      SET seq_page_cost = 1; SET random_page_cost = 0.1; SET max_parallel_workers_per_gather = 0; SET jit = off";
 

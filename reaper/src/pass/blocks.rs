@@ -51,8 +51,8 @@ impl Blocks {
     }
 
     /// Returns the end of the next key range, and the number of blocks in this range. The range has
-    /// `blocks` blocks, or fewer if more than `rows` due rows are expected in `blocks` blocks. If
-    /// the end is `None`, the range extends to the end of `ahead`.
+    /// `blocks` blocks, or fewer if these are expected to contain more than `rows` due rows. If the
+    /// end is `None`, the range extends to the end of `ahead`.
     pub(crate) fn reach(&self, ahead: &KeyRange, blocks: u32, rows: u64) -> (Option<Cursor>, u64) {
         let fitting = as_f64(rows) / self.density;
         #[allow(

@@ -1,4 +1,5 @@
-//! One attempt to delete one chunk: its key range, the deleted rows, and the due rows that remain.
+//! One attempt to delete one chunk (the rows that one transaction deletes): its key range, the
+//! deleted rows, and the due rows that remain.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use crate::time::milliseconds;
 const WAITING: Duration = Duration::from_millis(10);
 
 impl Pass<'_, '_> {
-    /// Returns the cursor of the row in `ahead` that has `offset` rows before it. Returns `None` if
-    /// `ahead` has no such row.
+    /// Executes the probe, the query that finds where a chunk ends. Returns the cursor of the row
+    /// in `ahead` that has `offset` rows before it, or `None` if `ahead` has no such row.
     pub(crate) async fn probe(
         &mut self,
         ahead: &KeyRange,
@@ -306,7 +307,7 @@ impl Pass<'_, '_> {
 
     /// Returns how to treat locked rows. Until a chunk encounters a locked row, rows are deleted
     /// without being locked first, which takes less than half of the work and causes less load on
-    /// the server. From then on, locked rows are skipped.
+    /// the server. After that, the pass skips locked rows.
     pub(crate) fn lock_wait(&self) -> LockWait {
         if self.sql.only.is_some() {
             return LockWait::Locked;
@@ -419,7 +420,7 @@ pub(super) struct Deleted {
     /// The time that the server spent, if it is known.
     at_the_server: Option<Duration>,
     /// `true` if more rows may be left in the key range, because the statement reached its limit on
-    /// rows of the target or of a child table.
+    /// the number of rows.
     full: bool,
     /// `true` if all due rows of the key range were certainly deleted: either the statement waited
     /// for locked rows, or no other transaction was writing.

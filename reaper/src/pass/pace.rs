@@ -1,5 +1,6 @@
-//! Computes the number of rows in a chunk and the idle time after it. This module does no I/O and
-//! reads no clock: elapsed times are parameters.
+//! The pace of a pass: the number of rows in a chunk (the rows that one transaction deletes) and
+//! the idle time after it. This module does no I/O and reads no clock: elapsed times are
+//! parameters.
 
 use crate::time::as_f64;
 use std::collections::VecDeque;
@@ -9,14 +10,15 @@ use std::time::Duration;
 /// row costs fifty times as much as in the benchmarks.
 const FIRST_CHUNK: u32 = 100;
 
-/// The size of the first chunk if chunks are counted in blocks, each with a few dozen rows.
+/// The number of blocks in the first chunk, if chunks are counted in blocks. A block contains a few
+/// dozen rows.
 const FIRST_BLOCKS: u32 = 2;
 
 /// The minimum number of rows in a chunk, unless a chunk of this size takes too long.
 const MIN_CHUNK: u32 = 100;
 
-/// A chunk may be smaller than [`MIN_CHUNK`] if a chunk of that size would take at least this many
-/// times the desired duration.
+/// If a chunk of [`MIN_CHUNK`] rows would take at least this many times the desired duration,
+/// chunks may be smaller than [`MIN_CHUNK`].
 const TOO_LONG: u32 = 10;
 
 /// After a timeout, this number of chunks may be smaller than [`MIN_CHUNK`].
@@ -30,7 +32,7 @@ const SLOW: u32 = 16;
 /// all earlier chunks is about one half.
 const NEWEST: f64 = 0.2;
 
-/// One chunk out of this many has only half of the rows, so that the fixed cost can be measured.
+/// One of this many chunks has only half of the rows, so that the fixed cost can be measured.
 const MEASURED: u32 = 8;
 
 /// The fixed cost is calculated from two consecutive chunks if the ratio of their sizes is at least
@@ -40,18 +42,20 @@ const RATIO: f64 = 1.4;
 /// The fixed cost is the median of this number of measurements.
 const SAMPLES: usize = 5;
 
-/// The maximum rest, however long the chunk took and however small the duty cycle is. During a
-/// longer rest, a run would appear to hang, and the server could end its idle connection.
+/// The maximum idle time after a chunk, regardless of the duration of the chunk and of the duty
+/// cycle. If the idle time were longer, a run would appear to hang, and the server could end its
+/// idle connection.
 pub const LONGEST_REST: Duration = Duration::from_mins(1);
 
-/// The limits that determine the pace.
+/// The limits for the size of chunks (transactions) and for the idle time between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaceLimits {
     /// The desired duration of a chunk.
     pub chunk_time: Duration,
     /// The maximum number of rows in a chunk.
     pub max_chunk: u32,
-    /// The share of time in which the reaper works: greater than 0, at most 1.
+    /// The duty cycle, which is the share of time in which the reaper works: greater than 0, at
+    /// most 1.
     pub duty_cycle: f64,
 }
 
@@ -84,7 +88,7 @@ pub(crate) struct Pace {
 }
 
 /// The fixed cost of a chunk, calculated from pairs of consecutive chunks of different sizes. Only
-/// consecutive chunks are compared, because the cost of a row changes in the course of a pass.
+/// consecutive chunks are compared, because the cost of a row changes during a pass.
 #[derive(Clone, Debug, Default)]
 struct FixedCost {
     /// The size and the duration of the previous chunk.
@@ -149,8 +153,8 @@ impl Pace {
         }
     }
 
-    /// Begins with `size`, which earlier passes found. The first chunk is not smaller than without a
-    /// known size.
+    /// Begins with `size`, which earlier passes found. If `size` is smaller than the default first
+    /// size, begins with the default.
     pub(crate) fn starting_with(mut self, size: Option<u32>) -> Self {
         if let Some(size) = size {
             self.size = size.min(self.limits.max_chunk).max(self.size);
@@ -179,8 +183,8 @@ impl Pace {
         self.size
     }
 
-    /// Returns whether chunks have just been found to take longer than desired although they have
-    /// the minimum size. Returns `true` only once.
+    /// Returns `true` if several chunks in succession have just taken longer than desired, although
+    /// they have the minimum size. Returns `true` only once for each such sequence.
     pub(crate) fn is_slow_at_the_floor(&mut self) -> bool {
         std::mem::take(&mut self.just_slow)
     }

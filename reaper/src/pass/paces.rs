@@ -1,6 +1,6 @@
-//! The chunk sizes that earlier passes found suitable. With them, a pass on a small table need not
-//! begin with the smallest chunks. The sizes are also stored in `reaper_state`, for processes that
-//! perform only one run.
+//! The chunk sizes that earlier passes found suitable. A chunk is the set of rows that one
+//! transaction deletes. With a known size, a pass on a small table need not begin with the smallest
+//! chunks. The sizes are also stored in `reaper_state`, for processes that perform only one run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,17 @@ use crate::pass::pace::Pace;
 use crate::store::state;
 use crate::target::Order;
 
-/// How long a size is used. It is longer than the interval of a nightly schedule.
+/// How long a size remains valid. This is longer than the interval of a nightly schedule.
 const KEPT: Duration = Duration::from_hours(36);
 
-/// The number of chunks of a pass from which its size is known.
+/// The number of chunks after which the size that a pass has found is reliable.
 const ENOUGH: u64 = 4;
 
-/// The part of the known size with which a pass on the same table begins: rows may have become more
-/// expensive.
+/// A pass on the same table begins with the known size divided by this number, because rows may
+/// have become more expensive.
 const SAME: u32 = 2;
 
-/// The part of the smallest known size with which a pass on another table begins.
+/// A pass on another table begins with the smallest known size divided by this number.
 const OTHER: u32 = 4;
 
 /// Identifies passes whose rows have similar costs: the target's name, the index of the reason, and
@@ -76,9 +76,9 @@ struct Stored {
 }
 
 impl Paces {
-    /// Returns the size of the first chunk of a pass. `simple` is `true` if the rows of the target
-    /// may be compared with the rows of other targets: it has neither children nor a condition.
-    /// Returns `None` if nothing is known.
+    /// Returns the size of the first chunk of a pass, or `None` if no size is known. If `simple` is
+    /// `true`, the sizes of other targets may be used, too: the target has neither children nor a
+    /// condition, so its rows cost about as much as those of other targets.
     pub(crate) fn first_size(&self, key: &Key, simple: bool, now: DateTime<Utc>) -> Option<u32> {
         let known = self.known();
         if let Some(size) = known.sizes.get(key).filter(|size| size.is_fresh(now)) {
@@ -92,7 +92,8 @@ impl Paces {
         simple.then_some(smallest / OTHER)
     }
 
-    /// Records the size that a pass of `chunks` chunks found.
+    /// Records the chunk size that a pass has found, if the pass had enough chunks. `chunks` is the
+    /// number of its chunks.
     pub(crate) fn keep(&self, key: &Key, pace: &Pace, chunks: u64, now: DateTime<Utc>) {
         if chunks >= ENOUGH {
             let mut known = self.known();
@@ -101,7 +102,8 @@ impl Paces {
         }
     }
 
-    /// Reads the stored sizes, once in each process. Sizes that this process has found are kept.
+    /// Reads the stored sizes, once in each process. A stored size does not replace a size that
+    /// this process has found.
     pub(crate) async fn read(&self, auxiliary: &AuxiliaryConnection) {
         if std::mem::replace(&mut self.known().read, true) {
             return;

@@ -25,7 +25,7 @@ impl Refused {
         self.groups.is_empty()
     }
 
-    /// Adds groups, up to the maximum. Returns whether at least one was added.
+    /// Adds groups, up to the maximum. Returns `true` if at least one group was added.
     pub(crate) fn add(&mut self, groups: Vec<String>) -> bool {
         let room = REMEMBERED.saturating_sub(self.groups.len());
         let before = self.groups.len();

@@ -1,9 +1,9 @@
 //! Chooses the scan order of a pass: index order or heap order.
 //!
-//! In index order, a pass reads only due rows. If the due rows are spread over the whole table,
-//! however, each row is in another block, and the same blocks are read again and again. The table
-//! shows the measured speeds, in thousands of rows per second, for a table of 1.2 million rows, of
-//! which 600,000 were due:
+//! In index order, a pass reads only due rows. However, if the due rows are spread over the whole
+//! table, each row is in another block, and the same blocks are read again and again. The following
+//! table shows the measured speeds, in thousands of rows per second, for a table of 1.2 million
+//! rows, of which 600,000 were due:
 //!
 //! | due rows | index order | heap order | index order, no row locks | heap order, no row locks |
 //! |---|---|---|---|---|
@@ -33,7 +33,7 @@ const MANY: f64 = 50_000.0;
 /// With a share of 0.55, heap order took 0.7 times as long as index order.
 const LARGE_SHARE: f64 = 0.3;
 
-/// The correlation between index order and heap order at or above which rows count as clustered.
+/// The minimum correlation between index order and heap order at which rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
 /// If a table has fewer dead rows than this, the dead entries of its index fill too few blocks to
@@ -185,10 +185,10 @@ pub(crate) async fn blocks(client: &Client, oid: u32) -> Result<u64, Error> {
 /// Returns the number of index and table blocks that the server reads to find the first row of a
 /// pass in index order.
 ///
-/// The statistics do not contain this number: they include the number of dead rows, but they do not
-/// show whether a vacuum has removed the index entries of these rows, or where the entries are. So
-/// the probe is executed once under EXPLAIN ANALYZE, which counts blocks exactly. The count does
-/// not depend on the speed of the machine.
+/// The statistics do not contain this number. They include the number of dead rows, but do not show
+/// whether a vacuum has removed the index entries of these rows, or where these entries are.
+/// Therefore, the probe (the query that finds the end of a chunk) is executed once under EXPLAIN
+/// ANALYZE, which counts blocks exactly. The count does not depend on the speed of the machine.
 pub(crate) async fn blocks_to_first_row(client: &Client, pass: &PassSql) -> Result<u64, Error> {
     let pass = pass.ordered(Order::Index).written();
     let probe = pass.probe(&KeyRange::default(), &0).text;

@@ -5,9 +5,11 @@
 //! vacuum can remove them while an older transaction is open. To find the first live row, the
 //! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
 //! to its cutoff and left no due row, the cutoff becomes a *watermark*, at which later passes
-//! begin. Only a row that is written later with an older time can be before the watermark. To find
-//! such rows, a pass begins at the start of the index from time to time.
-//!
+//! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
+//! to its cutoff (the time before which rows are due) and left no due row, the cutoff becomes a
+//! *watermark*, at which later passes begin. Only a row that is written later with an older time
+//! can be before the watermark. To find such rows, a pass occasionally begins at the start of the
+//! index.
 //! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
 //! daemon behaves the same on fast and on slow machines.
 
@@ -30,7 +32,7 @@ const WORTH_KEEPING: u64 = 500;
 const KEPT: Duration = Duration::from_mins(10);
 
 /// If the deletion of a row has failed, passes do not try to delete the row again during this
-/// period. By the end of this period, the deletion of some of these rows may have become possible.
+/// period. After this period, some of these rows may have become deletable.
 const HELD: Duration = Duration::from_hours(24);
 
 /// Identifies a pass: the target's name, the table's oid, and the position of the reason in the

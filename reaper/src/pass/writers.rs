@@ -1,6 +1,7 @@
-//! Detects whether another transaction was writing while a chunk was executed. Only a transaction
-//! with an ID can lock a row, because a row lock is written to the row. If no such transaction was
-//! active, no row was skipped as locked, and skipped rows need not be counted.
+//! Detects whether another transaction was writing while a chunk (the transaction that deletes
+//! rows) was executed. Only a transaction with an ID can lock a row, because a row lock is written
+//! to the row. If no such transaction was active, the chunk skipped no row as locked, and skipped
+//! rows need not be counted.
 //!
 //! Transaction IDs are assigned in sequence, but a snapshot covers only the IDs up to the last
 //! completed transaction: a transaction with a higher ID may be active without being visible in the
@@ -28,7 +29,8 @@ impl Writers {
         format!("SELECT pg_catalog.pg_current_xact_id(), {MICROSECONDS}")
     }
 
-    /// Returns the snapshot. Sent as a message of its own, right after [`Self::number`].
+    /// The statement that returns the snapshot. It is sent as a message of its own, right after
+    /// [`Self::number`].
     pub(crate) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()";
 
     /// Returns `None` if the results are incomplete.

@@ -1,6 +1,6 @@
-//! Finds cascades that delete many rows, and cascades that delete rows that a target keeps. These
-//! rows belong to the target itself (through a self-reference or through several tables) or to
-//! another target.
+//! Finds cascades (deletions through foreign keys with `ON DELETE CASCADE`) that delete many rows,
+//! and cascades that delete rows that a target excludes from deletion. These rows belong to the
+//! target itself (through a self-reference or through several tables) or to another target.
 //!
 //! The database executes cascades itself. Cascades ignore `where`, `group` and the due time, and
 //! the rows that they delete are not counted.
@@ -13,7 +13,7 @@ use crate::target::Target;
 use crate::target::name::{Ident, TableName};
 
 /// A cascade is reported if a parent row has, on average, at least this many child rows. A chunk
-/// then deletes many times more rows than it counts.
+/// (the rows that one transaction deletes) then deletes many times more rows than it counts.
 const MANY_CHILDREN: u64 = 20;
 
 /// Returns a cascade that leads from the tables `$1` to the tables `$2`, directly or through other
@@ -93,8 +93,8 @@ pub(super) async fn back_to_itself(
     Ok(Some(Finding { cascades_to: Some(to), ..finding }))
 }
 
-/// Returns the finding for a cascade from the tables `from` to tables of other targets that keep
-/// rows because of `where` or `group`.
+/// Returns the finding for a cascade from the tables `from` to tables of other targets whose
+/// `where` or `group` excludes rows from deletion.
 pub(crate) async fn to_other_targets(
     auxiliary: &AuxiliaryConnection,
     from: &[u32],

@@ -142,8 +142,8 @@ pub struct Finding {
     /// The statement to run, or another remedy; `None` if `what` includes the remedy or if there is
     /// none.
     pub remedy: Option<String>,
-    /// The table from which a cascade deletes rows, although a target keeps these rows; `None` for
-    /// other findings.
+    /// The table from which a cascade deletes rows, although the condition of a target excludes
+    /// these rows from deletion; `None` for other findings.
     #[serde(skip)]
     pub cascades_to: Option<String>,
 }

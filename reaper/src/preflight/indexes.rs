@@ -11,8 +11,8 @@ use crate::target::catalog::Column;
 use crate::target::name::{Ident, TableName};
 
 /// Returns the indexes of the tables `$1`. In the list of the columns of an index, an expression is
-/// listed as null. The second-to-last result column indicates whether a forward or backward scan of
-/// the index returns rows in the order of ORDER BY with nulls last.
+/// null. The second-to-last result column is true if a forward or backward scan of the index
+/// returns rows in the order of ORDER BY with nulls last.
 const INDEXES: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, m.amname::pg_catalog.text,
         i.indisvalid AND i.indisready AND i.indislive, i.indisunique, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
@@ -126,8 +126,8 @@ impl Wanted<'_> {
     }
 }
 
-/// Returns the finding for a pass that no index serves, with the reason why the most similar index
-/// does not serve it.
+/// Returns the finding for a pass that cannot scan any index. The finding explains why the most
+/// similar index is not suitable.
 pub(super) fn none_serves(wanted: &Wanted<'_>, indexes: &[Index]) -> Finding {
     let (table, column, create) = (wanted.table.quoted(), wanted.column.quoted(), wanted.create());
     let nearly: Vec<&Index> =

@@ -1,4 +1,5 @@
-//! Checks one pass: whether there is an index to scan, and the plans of its statements.
+//! Checks one pass (the work on one table for one reason): whether there is an index to scan, and
+//! the plans of the statements.
 
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -17,7 +18,8 @@ use crate::target::Order;
 use crate::target::due::Due;
 use crate::target::name::TableName;
 
-/// If the planner uses another index even for chunks of this size, the target is unsafe.
+/// If the planner uses another index even for chunks (transactions) of this many rows, the target
+/// is unsafe.
 const SMALLEST_CHUNK: u32 = 100;
 
 /// A pass on a table, and what is known about the table.
@@ -33,8 +35,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Returns whether an index without a predicate serves the pass. The planner does not need to
-    /// prove that such an index contains all due rows.
+    /// Returns whether the pass can scan an index without a predicate. Such an index certainly
+    /// contains all due rows, so the planner does not need to prove this.
     pub(super) fn has_whole_index(&self) -> bool {
         let Due { column, set, .. } = &self.pass.due;
         let whole = |index: &Index| index.could_serve(&column.name) && index.predicate.is_none();

@@ -101,8 +101,8 @@ impl Plan {
     }
 }
 
-/// Collects the scans and sorts of a plan. `limited` is `true` if the node is directly below a
-/// LIMIT, so that a scan without a filter reads no more rows than the limit.
+/// Collects the nodes of a plan that scan a table or sort rows. `limited` is `true` if the node is
+/// directly below a LIMIT, so that a scan without a filter reads no more rows than the limit.
 fn walk(
     node: &Value,
     limited: bool,
@@ -176,8 +176,9 @@ pub(super) struct Judge<'a> {
     pub(super) chunk_limits: ChunkLimits,
 }
 
-/// The maximum number of rows in a chunk, by the oid of the table and the number of the pass. A
-/// pass is limited if the planner would use another index for larger chunks.
+/// The maximum number of rows in a chunk (the rows that one transaction deletes), by the oid of the
+/// table and the number of the pass. A pass has such a limit if the planner would use another index
+/// for larger chunks.
 pub(crate) type ChunkLimits = HashMap<(u32, usize), u32>;
 
 impl<'a> Judge<'a> {

@@ -48,9 +48,9 @@ const SYSTEM: [&str; 2] = ["ctid", "tableoid"];
 pub(super) struct Table {
     pub(super) name: TableName,
     pub(super) rows: u64,
-    /// The first due column.
+    /// The due column of the first reason.
     due: Option<Ident>,
-    /// The columns that the statements name.
+    /// The columns that the statements use.
     named: Vec<Ident>,
     role: Ident,
     schema_usage: bool,
@@ -131,7 +131,7 @@ impl Table {
         }
     }
 
-    /// Adds columns that the statements name.
+    /// Adds columns that the statements use.
     pub(super) fn also_names<'a>(&mut self, columns: impl Iterator<Item = &'a Ident>) {
         for column in columns {
             if !self.named.contains(column) {
@@ -162,7 +162,7 @@ impl Table {
         if self.set.is_empty() { "DELETE" } else { "UPDATE" }
     }
 
-    /// Returns the columns that the statements name but the role may not read.
+    /// Returns the columns that the statements use but the role may not read.
     fn not_readable(&self) -> impl Iterator<Item = &Ident> {
         self.named
             .iter()

@@ -7,8 +7,8 @@ use crate::pass::scan_order;
 use crate::preflight::estimated_rows;
 use crate::sql::PassSql;
 
-/// The number of blocks in the sample: 16 MB. For a share of nine tenths, the standard deviation is
-/// below one hundredth.
+/// The number of blocks in the sample, which is 16 MB. If nine tenths of the rows are due, the
+/// standard deviation of the measured share is below one hundredth.
 const BLOCKS: f64 = 2_000.0;
 
 /// The number of rows in one or more tables, and how many of them would be deleted.

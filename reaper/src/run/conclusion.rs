@@ -11,8 +11,8 @@ use crate::stop_reason::StopReason;
 use crate::store::runs::{NewRun, Outcome};
 use crate::time::milliseconds;
 
-/// Whether a target counts for the outcome of a run, and whether a preflight check or a guard
-/// rejected the target.
+/// How a target affects the result of a run: whether it counts for the outcome, and whether a
+/// preflight check or a guard rejected it.
 pub(crate) struct Weight {
     counts: bool,
     rejected: bool,

@@ -1,4 +1,4 @@
-//! Counts due rows without deleting any, as a run does before its first chunk.
+//! Counts due rows without deleting any, as a run does before it begins to delete.
 
 use std::time::Instant;
 

@@ -28,8 +28,8 @@ pub const CLASS: i32 = 0x5352_7270;
 /// How long to wait while another reaper acquires its locks, which takes milliseconds.
 const ACQUIRE_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// The maximum number of checks whether a terminated server process has ended, and the interval
-/// between two checks. Such a process ends after it has processed its current row.
+/// The maximum number of checks whether a terminated server process has ended. The next constant is
+/// the interval between two checks. Such a process ends after it has processed its current row.
 const POLLS: u32 = 60;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

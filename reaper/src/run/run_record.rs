@@ -22,7 +22,7 @@ use crate::run::remembered::Remembered;
 /// small update, concurrent with the deletes.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
-/// The number of attempts to write the end of a run, and the delay between them.
+/// The number of attempts to write the end of a run. The next constant is the delay between them.
 pub(crate) const END_TRIES: usize = 5;
 const BACKOFF: Duration = Duration::from_millis(200);
 

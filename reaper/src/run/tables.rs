@@ -1,4 +1,5 @@
-//! The tables of a target, the statements on these tables, and the passes over each table.
+//! The tables of a target, the statements on these tables, and the passes over each table (one pass
+//! per reason why rows are due).
 
 use std::time::Instant;
 
@@ -107,7 +108,8 @@ pub(crate) async fn of_leaf(
     Ok(())
 }
 
-/// Updates the watermark for the next run of this process.
+/// Updates the watermark (the time up to which no due row is left) for the next run of this
+/// process.
 fn remember(watermarks: &Watermarks, key: &watermarks::Key, pass: &Pass<'_, '_>, ended: bool) {
     let Tally { left, uncertain, .. } = pass.tally;
     if ended && left == 0 && !uncertain && pass.sql.only.is_none() {

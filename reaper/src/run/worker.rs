@@ -1,4 +1,4 @@
-//! The state that the passes of a run share, and the waits between their chunks.
+//! The state that the passes of a run share, and the waits between their chunks (transactions).
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -21,9 +21,10 @@ use crate::stop_reason::StopReason;
 use crate::throttle::{Throttle, ThrottleCause, ThrottleReason};
 use crate::time::milliseconds;
 
-/// The intervals between two checks of the throttles while the run waits. The first interval
-/// applies to a throttle that may clear within moments. The second interval is the maximum. It is
-/// short enough that work resumes promptly when a pause ends.
+/// The interval between the first two checks of the throttles while the run waits. If the throttle
+/// may clear within moments, the interval is doubled after each check, up to `LAST_LOOK`.
+/// Otherwise, the next interval is `LAST_LOOK`, which is short enough that work resumes promptly
+/// when a pause ends.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
@@ -38,9 +39,10 @@ pub(crate) struct Worker<'a> {
     pub(crate) progress: &'a watch::Sender<Progress>,
     pub(crate) watermarks: &'a Watermarks,
     pub(crate) paces: &'a Paces,
-    /// The pace of the passes.
+    /// The limits for the size of chunks and the idle time between them.
     pub(crate) pace: PaceLimits,
-    /// New values of the pace and of the throttles.
+    /// New values of the limits of the pace and of the throttles, from a reload of the
+    /// configuration.
     pub(crate) reloads: Option<watch::Receiver<Limits>>,
     /// The oids of the tables whose indexes may have many dead entries.
     pub(crate) many_dead: HashSet<u32>,
@@ -228,8 +230,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Reports the active throttle: only once in the log, and at each check in the metrics and the
-    /// progress.
+    /// Reports the active throttle: to the log only once, and to the metrics and the progress at
+    /// each check.
     fn report_throttle(
         &self,
         state: &mut Option<ThrottleState>,

@@ -249,8 +249,8 @@ impl PassSql {
         Some(query)
     }
 
-    /// Returns the additional conditions for deleting `t`: a CTE that finds the groups that may be
-    /// deleted, and the condition itself.
+    /// Returns the additional conditions for deleting `t`: a CTE (`WITH` query) that finds the
+    /// groups that may be deleted, and the condition itself.
     fn decided<'a>(
         &'a self,
         due: &str,

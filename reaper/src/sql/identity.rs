@@ -1,11 +1,11 @@
 //! Verifies that the tables that a statement names are still the tables that were examined.
 //!
-//! Statements refer to tables by name, and during a run, a name can start to refer to another
-//! table: through `ALTER TABLE … RENAME`, a renamed schema, or a detached partition. So each chunk
-//! is one transaction. The transaction first locks the tables, which keeps other sessions from
-//! renaming or altering them. The next statement verifies that the tables, columns and partitions
-//! are the ones that were found when the run began. If they are not, this statement raises an
-//! error, and the chunk is rolled back.
+//! Statements refer to tables by name. During a run, a name can start to refer to another table:
+//! after `ALTER TABLE … RENAME`, after a schema is renamed, or after a partition is detached. So
+//! each chunk (the rows that are deleted together) is one transaction. The transaction first locks
+//! the tables, which keeps other sessions from renaming or altering them. The next statement
+//! verifies that the tables, columns and partitions are the ones that were found when the run
+//! began. If they are not, this statement raises an error, and the chunk is rolled back.
 
 use std::fmt::Write as _;
 

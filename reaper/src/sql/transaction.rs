@@ -4,8 +4,8 @@
 use super::{Only, PassSql};
 use crate::sql::identity::verify;
 
-/// The timeout for acquiring the table lock that is held while a statement decides whether the rows
-/// of a large group may be deleted. While the request for this lock is queued, all other writers to
+/// The timeout for acquiring the lock on the whole table that is needed if a group has too many
+/// rows to lock them one by one. While the request for this lock is queued, all other writers to
 /// the table wait.
 const TABLE_LOCK_WAIT: &str = "50ms";
 

@@ -1,7 +1,7 @@
 //! The embedded migrations of the reaper's two tables, and a runner for them.
 //!
-//! The runner uses the same folders and the same versions table as Diesel, and the same lock as
-//! `auth-api migrate`, so that Diesel CLI, `auth-api migrate` and earlier versions of
+//! The runner uses the same folders, the same table of applied versions, and the same lock as
+//! Diesel and `auth-api migrate`. Therefore, Diesel CLI, `auth-api migrate` and earlier versions of
 //! session-reaper work on the same database.
 
 use pg::connect::ConnectOptions;

@@ -35,19 +35,19 @@ const IS_ALIVE: &str =
         AND l.objid OPERATOR(pg_catalog.=) (('x' OPERATOR(pg_catalog.||)
             pg_catalog.lpad(pg_catalog.right(r.id::pg_catalog.text, 8), 16, '0'))::bit(64)::bigint::pg_catalog.oid))";
 
-/// The number of runs that are searched for killed runs: the last thousand within a week, read
-/// through an index. Older killed runs have been found by the runs that followed them.
+/// The number of recent runs among which killed runs are searched: the last thousand within a week,
+/// read through an index. Earlier killed runs were already closed by later runs.
 const LOOKED_AT: i64 = 1_000;
 
-/// Maximum number of killed runs that are closed at a time.
+/// The maximum number of killed runs that are closed at a time.
 const CLOSED_AT_A_TIME: i64 = 20;
 
-/// Id of a run.
+/// The ID of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId(pub Uuid);
 
 impl RunId {
-    /// Generates a `UUIDv7`, like every other id here.
+    /// Generates a version 7 UUID, like all other IDs in this project.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
@@ -86,7 +86,7 @@ impl Trigger {
     }
 }
 
-/// The outcome of a run: the possible values of `reaper_runs.outcome`.
+/// How a run ended: the possible values of `reaper_runs.outcome`.
 #[derive(
     Clone,
     Copy,
@@ -102,8 +102,8 @@ impl Trigger {
 pub enum Outcome {
     /// All rows that were due and not locked have been deleted.
     Success,
-    /// Some of the due rows have been deleted: a target failed, or a budget was exhausted before
-    /// all rows were deleted.
+    /// Some of the due rows have been deleted: a target failed, or a limit of the run was reached
+    /// before all rows were deleted.
     Partial,
     /// Another reaper held the lock.
     SkippedLock,
@@ -129,11 +129,11 @@ impl Outcome {
 /// A run that starts.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// Id of the run.
+    /// The ID of the run.
     pub id: RunId,
     /// The host and process of the run.
     pub instance: String,
-    /// Version of the program.
+    /// The version of the program.
     pub version: String,
     /// When the run started, by the database's clock.
     pub started_at: DateTime<Utc>,
@@ -178,7 +178,7 @@ pub async fn is_held(client: &Client, id: RunId) -> Result<bool, Error> {
     client.query_one(SQL, &[&ALIVE, &id.lock_key()]).await?.try_get(0)
 }
 
-/// Releases the lock and resets the settings that [`hold`] made.
+/// Releases the lock and reverts the settings that [`hold`] changed.
 pub async fn release(client: &Client, id: RunId) -> Result<(), Error> {
     let (class, key) = (ALIVE, id.lock_key());
     let together = format!(
@@ -240,11 +240,11 @@ pub async fn finish(
 /// A row of the run history.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Id of the run.
+    /// The ID of the run.
     pub id: RunId,
     /// The host and process of the run.
     pub instance: String,
-    /// Version of the program.
+    /// The version of the program.
     pub version: String,
     /// When the run started, by the database's clock, like all times in this struct.
     pub started_at: DateTime<Utc>,
@@ -320,11 +320,11 @@ pub struct RunSummary {
     pub started_at: DateTime<Utc>,
     /// The value of `reaper_runs.outcome`; `None` while the run is in progress.
     pub outcome: Option<String>,
-    /// Rows deleted from all targets.
+    /// The number of rows deleted from all targets.
     pub deleted: i64,
-    /// Mean duration of the run's chunks, in milliseconds.
+    /// The mean duration of the run's chunks (transactions that delete rows), in milliseconds.
     pub chunk_ms_mean: Option<f64>,
-    /// Duration of the run's longest chunk, in milliseconds.
+    /// The duration of the run's longest chunk, in milliseconds.
     pub chunk_ms_max: Option<f64>,
 }
 
@@ -377,7 +377,7 @@ pub async fn last_reports(client: &Client, own: &OwnTables) -> Result<Vec<Value>
 }
 
 /// Returns when a run of any reaper last succeeded, and when a run of any reaper last finished.
-/// Only the last 5000 runs are read, which is 52 days at one run every 15 minutes.
+/// Reads only the last 5000 runs, which cover 52 days at one run every 15 minutes.
 pub async fn last_ended(
     client: &Client,
     own: &OwnTables,
@@ -392,7 +392,7 @@ pub async fn last_ended(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Returns when the last successful runs of any reaper started and finished: at most ten of the last
+/// Returns when recent successful runs of any reaper started and finished: at most ten of the last
 /// 5000 runs.
 pub async fn successes(
     client: &Client,

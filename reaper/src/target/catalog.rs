@@ -48,8 +48,8 @@ pub(crate) struct Located {
     /// One due column per reason, in the order of the target's reasons.
     pub(crate) due: Vec<Column>,
     pub(crate) group: Option<Column>,
-    /// The tables that contain the rows. Each table is handled separately, because a `ctid` is
-    /// meaningful only within its table.
+    /// The tables that contain the rows. Each table is handled separately, because a `ctid` (the
+    /// location of a row) is meaningful only within its table.
     pub(crate) leaves: Vec<Leaf>,
     /// The `children` of the target (tables whose rows are deleted first), in the order in which
     /// the target names them.
@@ -109,7 +109,8 @@ impl Child {
     }
 }
 
-/// The maximum number of partitions of a child table. Each partition is a part of the statement.
+/// The maximum number of partitions of a child table. The statement contains a subquery for each
+/// partition.
 const CHILD_PARTITIONS: usize = 100;
 
 /// The result of looking up a target in the catalog.
@@ -323,9 +324,9 @@ impl Member {
         wanted.iter().all(has)
     }
 
-    /// Returns the columns of the key: from the target's table `inherited`, or, if they are not all
-    /// there, from the table's `own` columns. Without one of its columns, a key is not unique, so
-    /// the key is then empty.
+    /// Returns the columns of the key: from `inherited`, the columns of the target's table, or, if
+    /// a column is missing there, from `own`, the columns of this table. Returns no columns if a
+    /// column is also missing in `own`, because the others would not be unique.
     fn key(&self, inherited: &[Column], own: &[Column]) -> Vec<Column> {
         let among = |columns: &[Column]| {
             let find = |name: &Ident| columns.iter().find(|column| column.name == *name).cloned();
@@ -373,8 +374,9 @@ async fn columns(client: &Prepared, oids: &[u32]) -> Result<HashMap<u32, Vec<Col
     Ok(tables)
 }
 
-/// Looks up a child table. Returns one child for each table that contains its rows. The outer
-/// `Result` is a database error; the inner one explains why the table cannot be a child.
+/// Looks up a child table: a table whose rows are deleted before the target's rows that they
+/// reference. Returns one [`Child`] for each table that stores its rows. The outer `Result` is a
+/// database error. The inner error explains why the table cannot be used.
 async fn locate_child(
     lookup: Lookup<'_>,
     target: &Target,

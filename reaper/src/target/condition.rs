@@ -37,8 +37,8 @@ const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";
 
-/// A second relation in FROM. If FROM has two relations, every version of PostgreSQL qualifies
-/// columns with the alias of their relation.
+/// A second relation in FROM. If FROM has two relations, every version of PostgreSQL qualifies each
+/// column with the alias of its relation.
 const SECOND_RELATION: &str = "(SELECT) AS session_reaper_beside";
 
 /// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration
@@ -128,7 +128,7 @@ impl ResolvedCondition {
         &self.0.foreign
     }
 
-    /// Returns a condition that no server has resolved, for tests.
+    /// Returns a condition that has not been resolved by a server, for tests.
     #[cfg(test)]
     pub(crate) fn unseen(sql: &str) -> Self {
         let (reads, foreign, columns) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! Computes when a row is due: the cutoff in the type of the due column, so that the index of the
-//! column can be used.
+//! Determines when a row is due. The cutoff (the time before which rows are due) is computed in the
+//! type of the due column, so that the index of the column can be used.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -116,7 +116,8 @@ impl Due {
 }
 
 impl Due {
-    /// Returns the time before which no due row is left once a pass has deleted all due rows.
+    /// Returns the time that is the watermark after a complete pass: no due row is before this
+    /// time.
     pub(crate) fn examined(&self) -> &Text {
         self.skipped.as_ref().map_or(&self.cutoff, |(from, _)| from)
     }

@@ -9,7 +9,8 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// The wall-clock times, or the days, that are past at a given instant in every interpretation.
+/// The wall-clock times (local times without a zone), or the days, that are past at a given instant
+/// in every interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Past<T> {
     /// This time and all later times are not past.

@@ -1,10 +1,10 @@
-//! The causes of a wait.
+//! The causes for which a run waits.
 
-/// The cause of a wait: the closed set of values of the metrics' label `cause`.
+/// The cause for which a run waits: the closed set of values of the metrics' label `cause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ThrottleCause {
-    /// The rest after each chunk.
+    /// The idle time after each chunk (the transaction that deletes rows), from the duty cycle.
     DutyCycle,
     /// A replica lags.
     ReplicaLag,

@@ -6,8 +6,8 @@
 //! this position. If a replica has not yet replayed a recorded position, its lag is at least the
 //! time since that position was recorded.
 //!
-//! The lag relative to positions before the first check is unknown. Therefore, the first chunk is
-//! not deleted until each replica has replayed everything that was written before the run.
+//! The lag relative to positions before the first check is unknown. Therefore, the run deletes
+//! nothing until each replica has replayed everything that was written before the run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
