@@ -1,4 +1,4 @@
-//! The clock of this host. It determines the start of scheduled runs and the timestamps of metrics.
+//! The clock of this host. It determines when scheduled runs start, and the timestamps of metrics.
 //! Only the clock of the database determines whether a row is due.
 
 use chrono::{DateTime, Utc};

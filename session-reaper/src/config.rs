@@ -40,15 +40,14 @@ use crate::telemetry::{LogConfig, SpanReceiver};
 use reaper::{Sweep, Trigger};
 pub use target_source::RETENTIONS;
 
-/// The preset that is used without a configuration file.
+/// The preset (a built-in list of targets) that is used without a configuration file.
 const DEFAULT_PRESET: &str = "auth-api";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The maximum retention. A longer retention must be a typing error. Subtracting a longer retention
-/// from the current time could also result in a time before the earliest timestamp that PostgreSQL
-/// supports.
+/// The maximum retention. A longer retention must be a typing error. Also, the current time minus a
+/// longer retention could be before the earliest timestamp that PostgreSQL supports.
 const LONGEST_KEEP: Duration = Duration::from_hours(24 * 36_525);
 
 /// Configuration of `migrate`.

@@ -1,10 +1,11 @@
 //! Derives a proposed `reaper.toml` from the catalog of a database.
 //!
 //! [`discover`] performs all steps. [`catalog`] lists the tables in one read-only transaction, and
-//! [`sample`] reads sample values of their columns. [`recognise`] finds the tables of presets.
-//! [`judge`] evaluates the columns of all other tables with the lists in [`signs`], [`nouns`] and
-//! [`beside`], and collects the [`doubts`]. [`proposal`] writes the file, in which uncertain
-//! targets are commented out, with the reason.
+//! [`sample`] reads sample values of their columns. [`recognise`] finds the tables of presets (the
+//! built-in targets of known applications). [`judge`] evaluates the columns of all other tables
+//! with the lists in [`signs`] (names of time columns), [`nouns`] (words in table names) and
+//! [`beside`] (other columns), and collects the [`doubts`]. [`proposal`] writes the file, in which
+//! uncertain targets are commented out, with the reason.
 
 mod beside;
 mod catalog;

@@ -24,7 +24,8 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// Starts measuring if there is a destination. Must be called before the run starts.
+    /// Starts to record the metrics if there is a destination. Must be called before the run
+    /// starts.
     #[must_use]
     pub fn measure(&self, sweep: &Sweep) -> Option<PrometheusHandle> {
         if self.textfile.is_none() && self.pushgateway.is_none() {

@@ -1,5 +1,5 @@
-//! session-reaper deletes expired and revoked rows from PostgreSQL in bounded chunks, and reports
-//! the result.
+//! session-reaper deletes expired and revoked rows from PostgreSQL in chunks (transactions with a
+//! limited number of rows), and reports the result.
 //!
 //! The crate [`reaper`] is the engine: it implements one run, from the connection to the report.
 //! This crate is the program around it, which configures, schedules and observes runs.

@@ -1,6 +1,5 @@
-//! If the service manager supports `sd_notify(3)`, notifies the service manager when the daemon is
-//! ready and when it is stopping, reports what the daemon is doing, and confirms that the daemon's
-//! loop is alive.
+//! Reports to a service manager that supports `sd_notify(3)`: when the daemon is ready, when it is
+//! stopping, what it is doing, and that its loop is alive.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use crate::watchdog;
 use reaper::Stop;
 use reaper::{Progress, StatementBounds};
 
-/// Minimum interval between status messages; a run may process a hundred chunks per second.
+/// Minimum interval between status messages. Without it, a run could send a hundred messages per
+/// second, one for each chunk.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the loop is checked during one watchdog timeout. With several checks, a single late
@@ -37,8 +37,8 @@ impl Supervisor {
         self.watchdog.map(|watchdog| watchdog / LOOKS)
     }
 
-    /// Logs a warning if the watchdog timeout is shorter than the time that a slow statement may
-    /// take.
+    /// Logs a warning if the watchdog timeout is shorter than the longest time in which a healthy
+    /// run may report no progress.
     pub fn warn_if_too_short(self, bounds: StatementBounds) {
         let least = watchdog::longest_silence(bounds);
         if let Some(watchdog) = self.watchdog.filter(|watchdog| *watchdog < least) {

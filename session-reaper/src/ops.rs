@@ -30,11 +30,12 @@ use crate::status::Rhythm;
 use crate::watchdog::{self, Liveness};
 use reaper::Progress;
 
-/// How long the result of a readiness check is cached, so that at most one connection per second is
-/// made, however frequent the probes are.
+/// How long the result of a readiness check is cached. Therefore, at most one connection per second
+/// is made, however often a supervisor checks.
 const READY_FOR: Duration = Duration::from_secs(1);
 
-/// Timeout of a readiness check, shorter than the usual timeout of probes.
+/// Timeout of a readiness check. It is shorter than the usual timeout of the requests of a
+/// supervisor.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// At shutdown, the time that open requests from scrapers and supervisors have left to finish.
@@ -47,7 +48,7 @@ pub struct Live {
     pub progress: watch::Receiver<Progress>,
     /// The time of the next run, by the clock of this host.
     pub next: watch::Receiver<Option<DateTime<Utc>>>,
-    /// When runs of this daemon are expected.
+    /// The times at which runs of this daemon are expected.
     pub rhythm: Rhythm,
 }
 

@@ -1,6 +1,6 @@
-//! Keeps the recent runs of this process in memory: the last count of each backlog, and the results
-//! of the runs of the last day. The daemon's status page shows this data. Viewing the page
-//! therefore counts no rows, and the page works without a run history.
+//! Keeps the recent runs of this process in memory: the last count of each backlog (the due rows of
+//! a target), and the results of the runs of the last day. The daemon's status page shows this
+//! data. Viewing the page therefore counts no rows, and the page works without a run history.
 //!
 //! This memory is global to the process, like the metrics, which are updated in the same places.
 
@@ -13,8 +13,8 @@ use reaper::runs::{Outcome, RunId, Trigger};
 use crate::clock;
 use reaper::{BacklogSample, RunReport, Target, time};
 
-/// Maximum number of runs. It is sufficient for several days with a run every 15 minutes, and takes
-/// a few hundred kilobytes of memory.
+/// Maximum number of runs that are kept. It is sufficient for several days with a run every 15
+/// minutes. The runs take a few hundred kilobytes of memory.
 const RUNS: usize = 500;
 
 /// Maximum age of a run. The status page shows one day.
@@ -46,8 +46,8 @@ fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     work(&mut MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Stores a count of the backlog (due rows) of `target`. `rows` contains one number per reason, and
-/// `oldest_due` is in seconds since 1970.
+/// Stores a count of the backlog (due rows) of `target`. `rows` contains one number per reason why
+/// rows are due, and `oldest_due` is in seconds since 1970.
 pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
     let rows = target
         .reasons
@@ -74,7 +74,7 @@ pub(crate) fn keep_run(instance: &str, trigger: Trigger, report: &RunReport) {
     });
 }
 
-/// Stores a run that could not start.
+/// Stores a run that could not start, with the reason `why`.
 pub(crate) fn keep_failure(instance: &str, why: &str) {
     let report = RunReport {
         run_id: RunId::generate().0,

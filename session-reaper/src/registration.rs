@@ -21,17 +21,19 @@ pub const PREFIX: &str = "daemon:";
 /// active, the daemon counts as dead.
 pub const OVERDUE: TimeDelta = TimeDelta::minutes(2);
 
-/// How often a daemon renews its registration, so that a killed daemon is not listed for days.
+/// How often a daemon renews its registration. If the renewals stop, the daemon is no longer
+/// listed.
 const RENEW_EVERY: Duration = Duration::from_mins(1);
 
-/// Age of a registration after which the daemon counts as dead.
+/// If a registration is older than this, the daemon counts as dead.
 pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
 /// Timeout for an update. A failed update is not retried, because the next update replaces it. At
 /// shutdown, the daemon waits for the removal of its registration.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Minimum interval between updates; a schedule may run every second.
+/// Minimum interval between updates. Without it, a schedule with a run every second would cause an
+/// update every second.
 const NOT_SOONER: Duration = Duration::from_secs(1);
 
 /// The registration of a daemon.

@@ -1,5 +1,6 @@
-//! Reloads the configuration on SIGHUP. The pace and the throttles apply from the next chunk, and
-//! the targets from the next run. If the configuration is invalid, nothing changes.
+//! Reloads the configuration on SIGHUP. The limits on the speed of a run (`[pace]` and
+//! `[throttle]`) apply from the next chunk (transaction), and the targets from the next run. If the
+//! configuration is invalid, nothing changes.
 
 use std::sync::Arc;
 

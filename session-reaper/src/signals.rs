@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM. The first signal stops the program after the current chunk. The second
-//! signal stops the program immediately.
+//! SIGINT and SIGTERM. The first signal stops the program after the current chunk (the transaction
+//! that deletes rows). The second signal stops the program immediately.
 
 use reaper::{Signal, Stop};
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,9 +1,9 @@
 //! The status: one object, derived from the tables that reapers share. The subcommand `status` and
 //! the daemon's page show it.
 //!
-//! [`mod@read`] reads the shared tables. [`Status::new`] combines them with backlogs that were
-//! counted elsewhere, and [`mod@judge`] summarizes the health. Each part of the status is shown
-//! even if another part is not available.
+//! [`mod@read`] reads the shared tables. [`Status::new`] combines them with counts of due rows
+//! (backlogs) that were made elsewhere, and [`mod@judge`] summarizes the health. If some of the
+//! data is not available, the rest of the status is still shown.
 
 mod judge;
 mod read;
@@ -40,12 +40,12 @@ pub struct Status {
     pub history: bool,
     /// The last runs, including active ones, newest first.
     pub runs: Vec<RunStatus>,
-    /// The backlog of each target, in the order of the configuration.
+    /// The due rows of each target, in the order of the configuration.
     pub targets: Vec<BacklogSnapshot>,
     /// When a run last succeeded; `None` if this is not known.
     pub last_success_at: Option<DateTime<Utc>>,
-    /// When the next run should have succeeded; `None` if no schedule is known, or if no run has
-    /// succeeded.
+    /// The time by which the next run should have succeeded; `None` if no schedule is known, or if
+    /// no run has succeeded.
     pub expected_by: Option<DateTime<Utc>>,
     /// The targets with rows that an earlier run should have deleted.
     pub late: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Status {
     pub daemons: Vec<Daemon>,
     /// Notes on data that could not be read, each with the remedy.
     pub notes: Vec<String>,
-    /// When runs are expected.
+    /// The times at which runs are expected.
     #[serde(skip)]
     pub rhythm: Rhythm,
 }
@@ -85,7 +85,7 @@ pub struct Waiting {
     pub run_id: String,
     /// The host and process of the run.
     pub instance: String,
-    /// The throttle reason, a value of the metric label `cause`.
+    /// The cause of the wait, a value of the metric label `cause`.
     pub cause: String,
     /// A description with the measured values.
     pub why: String,

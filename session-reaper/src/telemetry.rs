@@ -44,7 +44,7 @@ pub struct LogConfig {
 /// The OpenTelemetry collector that receives spans.
 #[derive(Clone, Debug)]
 pub struct SpanReceiver {
-    /// The base URL, without the path of the signal (`/v1/traces`).
+    /// The base URL, without the path for spans (`/v1/traces`).
     pub endpoint: Url,
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use reaper::{LONGEST_REST, StatementBounds};
 
-/// Number of consecutive steps in which a healthy run may report no progress. Such a step is, for
-/// example, a statement that takes its full timeout, the rest after the statement, or the
-/// abandonment of a connection.
+/// Number of consecutive steps of a healthy run that may report no progress. A step is, for
+/// example, a statement that takes its full timeout, the idle time after a statement, or the
+/// closing of a connection that does not respond.
 const SILENT_STEPS: u32 = 4;
 
 /// Time for the network round trip, added to the timeout of a statement.
@@ -21,12 +21,12 @@ pub(crate) fn sign() {
     SIGNS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Returns how often the loop has made progress.
+/// Returns how many times the loop has recorded progress.
 pub(crate) fn signs() -> u64 {
     SIGNS.load(Ordering::Relaxed)
 }
 
-/// Returns how long a healthy loop may report no progress.
+/// Returns the longest time in which a healthy loop may report no progress.
 pub(crate) fn longest_silence(bounds: StatementBounds) -> Duration {
     ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST)
 }

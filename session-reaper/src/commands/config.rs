@@ -66,8 +66,9 @@ fn text(config: &DaemonConfig) -> String {
     text
 }
 
-/// Returns the `KEEP_*` settings. If a configuration file defines the targets, all these settings
-/// except `KEEP_RUNS` are empty, because the file also defines how long rows are kept.
+/// Returns the settings `KEEP_*`, which specify how long rows are kept. If a configuration file
+/// defines the targets, all these settings except `KEEP_RUNS` are empty, because the file also
+/// defines how long rows are kept.
 fn retentions(sweep: &Sweep) -> Vec<(&'static str, String)> {
     let keep = |table: &str, column: &str| {
         let of_table = |target: &&Target| target.table.name.as_str() == table;

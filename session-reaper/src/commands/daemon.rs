@@ -28,8 +28,8 @@ use reaper::{Progress, Sweep, SweepError};
 /// accumulate in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep before the clock is read again. The clock may be changed, or may jump when a
-/// suspended machine resumes.
+/// The longest sleep before the clock is read again. The clock may be changed during a sleep, or
+/// may jump when a suspended machine resumes.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 /// If a run starts more than this long after its planned time (the scheduled time plus the random
@@ -146,7 +146,7 @@ struct Rounds<'a> {
     progress: watch::Sender<Progress>,
     /// Publishes the time of the next run.
     next: watch::Sender<Option<DateTime<Utc>>>,
-    /// The count of the backlog that the first run replaces.
+    /// The count of due rows that is made at the start and that the first run cancels.
     first_count: &'a FirstCount,
     /// How often to read the clock while waiting.
     look_every: Duration,
@@ -249,7 +249,7 @@ impl Rounds<'_> {
         }
     }
 
-    /// Runs once. Returns an error only if later runs would fail for the same reason.
+    /// Performs one run. Returns an error only if later runs would fail for the same reason.
     async fn run(&self) -> Result<(), SweepError> {
         let began = std::time::Instant::now();
         let sweep = self.sweeps.borrow().clone();

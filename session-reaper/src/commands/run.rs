@@ -18,7 +18,7 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{Progress, Sweep};
 
-/// Runs once and prints the result.
+/// Performs one run and prints the result.
 pub async fn run(
     (sweep, trigger): (&Sweep, Trigger),
     output: Output,

@@ -10,7 +10,8 @@ use super::location::{KeyValue, Source};
 use super::{HOUR, LONGEST_KEEP};
 use reaper::{Ancient, ChildTable, Ident, Literal, Order, Reason, SetColumn, TableName, Unit};
 
-/// The range of `chunk`, which is the same as the range of `MAX_CHUNK`.
+/// The range of the key `chunk`, the maximum number of rows in a transaction. It is the same as the
+/// range of `MAX_CHUNK`.
 const CHUNK: RangeInclusive<u32> = 1..=100_000;
 
 const DUE: &str =

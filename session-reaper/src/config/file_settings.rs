@@ -35,9 +35,9 @@ const THROTTLE: [Setting; 7] = [
     ("max_throttle", "MAX_THROTTLE", |options| &mut options.max_throttle),
 ];
 
-/// Returns the options, completed by the settings in the file `name` with the contents `text`, and
-/// the settings that the options override. A syntax error is not recorded, because
-/// [`super::targets`] records it.
+/// Adds the settings in the file `name`, whose contents are `text`, to the options. Returns the
+/// options, and the settings in the file that the options override. A syntax error is not recorded,
+/// because [`super::targets`] records it.
 pub(super) fn complete(
     options: &RunOptions,
     (name, text): (&str, &str),

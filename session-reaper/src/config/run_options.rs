@@ -1,4 +1,5 @@
-//! Options of a run: timeouts, pace, budgets and safety limits.
+//! Options of a run: timeouts, the size of transactions and the idle time between them, limits of
+//! the run, and safety limits.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Chooses the targets. If there is a configuration file, the file defines them. Otherwise, the
-//! preset `auth-api` defines the targets, and environment variables can change how long rows are
-//! kept.
+//! preset `auth-api` (the built-in targets) defines them, and environment variables can change how
+//! long rows are kept.
 
 use std::time::Duration;
 

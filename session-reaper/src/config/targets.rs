@@ -1,5 +1,5 @@
-//! Combines files and presets into targets. The targets of presets come first; entries of the file
-//! override them key by key.
+//! Combines files and presets (built-in lists of targets) into targets. The targets of presets come
+//! first; entries of the file override them key by key.
 
 use super::file::{self, Entry};
 use super::location::Source;
@@ -10,7 +10,7 @@ use reaper::{Absent, Ident, Reason, SetColumn, TableName, Target};
 /// A target of a preset, enabled or not.
 #[derive(Clone, Debug)]
 pub struct PresetTarget {
-    /// The name of the table, as defined by the project that the preset covers.
+    /// The name of the table, as defined by the project for which the preset is made.
     pub table: TableName,
     /// The reasons for which rows are due.
     pub reasons: Vec<Reason>,

@@ -1,4 +1,4 @@
-//! Throttle options of a run.
+//! Throttle options of a run: the conditions under which it waits.
 
 use std::time::Duration;
 

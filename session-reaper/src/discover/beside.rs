@@ -6,8 +6,8 @@ use super::table::{Column, Table};
 /// Words at the start of the names of flags. These words are ignored.
 const VERBS: &[&str] = &["is", "was", "has", "does"];
 
-/// Flags that keep a row while they are true. The names have no separators and no words of
-/// [`VERBS`].
+/// Flags that exempt a row from deletion while they are true. The names have no separators and no
+/// words of [`VERBS`].
 #[rustfmt::skip]
 const KEEPS_WHEN_TRUE: &[&str] = &[
     "neverexpires", "neverexpire", "neverexpiring", "expiresnever", "noexpiry", "noexpiration", "noexpire", "nonexpiring",
@@ -16,7 +16,7 @@ const KEEPS_WHEN_TRUE: &[&str] = &[
     "protected", "hold", "onhold", "legalhold",
 ];
 
-/// Flags that keep a row while they are false.
+/// Flags that exempt a row from deletion while they are false.
 #[rustfmt::skip]
 const KEEPS_WHEN_FALSE: &[&str] = &[
     "expiring", "expires", "expire", "expiry", "expiration", "expirable", "expireable", "canexpire", "mayexpire", "willexpire",
@@ -24,7 +24,7 @@ const KEEPS_WHEN_FALSE: &[&str] = &[
     "useexpiry", "temporary", "ephemeral", "transient", "deletable", "purgeable", "autodelete",
 ];
 
-/// Flags that do not keep a row after it is due.
+/// Flags that do not exempt a row from deletion.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
     "used", "consumed", "redeemed", "revoked", "invalidated", "invalid", "blacklisted", "deleted", "loggedout", "rotated",
@@ -93,7 +93,7 @@ const REFRESH: &str = "the time may be the expiry of an access token, which the 
 /// Conclusions from the columns of a table other than its time columns.
 #[derive(Debug, Default)]
 pub(super) struct ColumnContext {
-    /// Conditions that keep the rows that a flag exempts from expiry.
+    /// Conditions for `where` that exclude the rows that a flag exempts from deletion.
     pub(super) conditions: Vec<String>,
     pub(super) doubts: Vec<String>,
 }

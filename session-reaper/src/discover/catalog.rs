@@ -94,9 +94,9 @@ impl Catalog {
     }
 }
 
-/// The names of the tables and columns that presets use. If a table has one of these table names,
-/// all of its columns are read. In each table whose columns are read, the columns that have one of
-/// these column names are examined.
+/// The names of the tables and columns that presets (the built-in targets of known applications)
+/// use. If a table has one of these table names, all of its columns are read. In each table whose
+/// columns are read, the columns that have one of these column names are examined.
 pub(super) struct Wanted {
     pub(super) tables: Vec<Ident>,
     pub(super) columns: Vec<Ident>,

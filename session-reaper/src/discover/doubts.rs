@@ -50,7 +50,8 @@ pub(super) fn of_deleting(table: &Table) -> impl Iterator<Item = String> {
     acts.into_iter().chain(inherited)
 }
 
-/// Returns the doubt that a column causes because it is named after the rows of the table.
+/// Returns the doubt about a column that is named after the rows of the table but has no foreign
+/// key.
 pub(super) fn of_named(named: &Named) -> String {
     let (column, of) = (names::ident(&named.column), names::table(&named.table));
     format!("{column} of {of} seems to reference these rows without a foreign key")
@@ -62,8 +63,8 @@ pub(super) fn per_second(unit: Option<Unit>) -> f64 {
     UNITS.iter().find(|(_, of, _)| Some(*of) == unit).map_or(1.0, |(.., per_second)| *per_second)
 }
 
-/// Returns columns of other tables that are named after the rows of `table` and have no foreign
-/// key.
+/// Returns columns of other tables that are named after the rows of `table`, such as `session_id`,
+/// and have no foreign key.
 pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator<Item = &'a Named> {
     let own = words(table.name.name.as_str());
     let schema = |named: &Named| named.table.schema.clone();

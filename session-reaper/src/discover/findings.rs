@@ -1,5 +1,5 @@
-//! Defines the findings. The proposal is derived from the findings, and `--output json` prints
-//! them.
+//! The findings: what `discover` has found in the database. The proposal is derived from the
+//! findings, and `--output json` prints them.
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ pub struct Findings {
     pub config: String,
 }
 
-/// How certain it is that tables belong to a preset.
+/// How certain it is that tables belong to a preset (the built-in targets of a known application).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum How {
@@ -65,7 +65,7 @@ pub(super) struct PresetTable {
     pub(super) names_others: bool,
     /// Foreign keys that reference the table.
     pub(super) notes: Vec<String>,
-    /// Differences from the project's table. Any difference disables the target.
+    /// Differences from the table that the project creates. Any difference disables the target.
     pub(super) doubts: Vec<String>,
     /// The proposed handling of times before the year 2000; set if the columns contain such times.
     pub(super) ancient: Option<&'static str>,
@@ -88,7 +88,7 @@ pub(super) struct FoundTarget {
     pub(super) live: bool,
     pub(super) columns: Vec<FoundColumn>,
     pub(super) group: Option<Group>,
-    /// The condition that excludes rows that a flag exempts from expiry.
+    /// The condition that excludes the rows that a flag exempts from deletion.
     #[serde(rename = "where")]
     pub(super) filter: Option<String>,
     /// The proposed handling of times before the year 2000; set if the columns contain or may
@@ -169,7 +169,8 @@ impl Unrecognised {
     }
 }
 
-/// Returns the statement that creates the index for a pass or a group, if the index is missing.
+/// Returns the statement that creates the index on a due column or on the column of a group, if the
+/// index is missing.
 pub(super) fn missing_index(
     catalog: &Catalog,
     table: &Table,

@@ -58,9 +58,9 @@ pub(super) fn is_noun(word: &str, noun: &str) -> bool {
 /// Words that follow the noun in the name of a column that references a row.
 const REFERS: &[&str] = &["id", "uuid", "key", "fk", "ref", "pk"];
 
-/// Returns the possible singular nouns for a row of a table. The flag of a noun is `true` if the
-/// noun is only the last of several words. For `user_sessions`, the nouns include `usersession`
-/// (`false`) and `session` (`true`).
+/// Returns the possible singular nouns for a row of a table, each with a flag. The flag is `true`
+/// if the noun is only the last of several words. For `user_sessions`, the nouns include
+/// `usersession` (`false`) and `session` (`true`).
 fn nouns(table: &[String]) -> Vec<(String, bool)> {
     let Some((last, before)) = table.split_last() else { return Vec::new() };
     let plural = last.ends_with('s') && !last.ends_with("ss");

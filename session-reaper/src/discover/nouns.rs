@@ -64,8 +64,8 @@ const BESIDE: &[&str] = &[
     "forgot", "forgotten", "change", "exchange", "device", "identity", "credential", "secret", "security",
 ];
 
-/// Nouns that are sufficient only together with a word of [`BESIDE`]: a code, an activation or a
-/// confirmation may belong to anything.
+/// Nouns that show the meaning of a table only together with a word of [`BESIDE`]. A code, an
+/// activation or a confirmation alone may belong to anything.
 const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
 
 /// Words in the names of schemas that contain copies or records.
@@ -81,7 +81,7 @@ const ASKED_FOR: &[(&str, &str)] = &[
 /// Minimum length of a noun that is also recognized at the end of a word, as in `refreshtoken`.
 const LONG_NOUN: usize = 5;
 
-/// The reaper's own tables, which every run cleans up.
+/// The reaper's own tables, which need no target, because every run cleans them up.
 pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
 
 /// Returns how long the rows are meant to exist, and the noun from which this was derived, if any.

@@ -12,7 +12,7 @@ pub(super) struct Reading {
     pub(super) sureness: Sureness,
     /// Whether the column describes the whole row, not a part of the row.
     pub(super) of_row: bool,
-    /// `true` if the name alone is not sufficient, so that the values must confirm the meaning.
+    /// `true` if the name alone is not sufficient. The values must then confirm the meaning.
     pub(super) weak: bool,
     pub(super) unit: Option<Unit>,
 }

@@ -1,6 +1,6 @@
-//! Finds the tables of presets. A table is recognized by its name, by the columns that the preset
-//! uses and, if the name of the table is common, by the other columns of the table. Only the file
-//! of a preset defines what the preset deletes.
+//! Finds the tables of presets (the built-in targets of known applications). A table is recognized
+//! by its name, by the columns that the preset uses and, if the name of the table is common, by the
+//! other columns of the table. Only the file of a preset defines what the preset deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -115,8 +115,8 @@ fn fits(preset: &str, table: &Table, target: &PresetTarget) -> bool {
         })
 }
 
-/// Returns those differences from the project's table that might make the preset delete rows that
-/// must be kept.
+/// Returns those differences from the table that the project creates that might make the preset
+/// delete rows that must be kept.
 fn doubts_of(
     preset: &Preset,
     table: &Table,

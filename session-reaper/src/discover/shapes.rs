@@ -1,5 +1,5 @@
-//! Lists the columns of those preset tables whose names are common. A table with a distinctive name
-//! needs no such list.
+//! Lists the columns of those tables of presets (the built-in targets of known applications) whose
+//! names are common. A table with a distinctive name needs no such list.
 
 /// Tables of a project that reference tables of the preset for this project. The preset also covers
 /// the rows of the referencing tables.

@@ -1,6 +1,6 @@
-//! Interprets the values of a column. The median determines the unit of the values. A few zeros,
-//! infinities and times in the far future, which mean "never", therefore do not affect the unit.
-//! Such values are reported separately.
+//! Interprets the values of a column. The median determines the unit of the values, so a few values
+//! that mean "never" (zeros, infinities and times in the far future) do not affect the unit. Such
+//! values are reported separately.
 
 use reaper::Unit;
 
@@ -46,7 +46,7 @@ pub(super) struct Values {
 /// The values of a column as times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// The number of rows whose time is neither ancient nor "never".
+    /// The number of rows whose time is at or after the year 2000 and does not mean "never".
     pub(super) rows: f64,
     /// The number of these rows whose time was in the future when the time was read.
     pub(super) ahead: f64,

@@ -1,5 +1,5 @@
 //! Implements the part of Prometheus' text format that session-reaper's metrics use. Supports
-//! selecting metrics and continuing from earlier values.
+//! selecting metrics, and adding counters to the values of earlier runs.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
@@ -64,9 +64,9 @@ impl Exposition {
         self
     }
 
-    /// Continues from `before`. Counters and histograms are added to their earlier values. A gauge
-    /// that this run did not measure keeps the earlier value, unless the target of the gauge no
-    /// longer exists.
+    /// Combines this run's metrics with `before`, the metrics of earlier runs. Counters and
+    /// histograms are added to their earlier values. A gauge that this run did not measure has its
+    /// earlier value, unless the target of the gauge no longer exists.
     pub(super) fn continued_from(mut self, before: &Self, targets: &[&str]) -> Self {
         let labeled = self.family(metrics::BUILD_INFO).is_some_and(Family::has_database);
         let same_version = self
@@ -140,8 +140,9 @@ impl Family {
         self.series.iter().any(|(series, _)| has_database(series))
     }
 
-    /// Keeps series of `old`. If series are `labeled` with the database, series that an earlier
-    /// version has written without this label are removed.
+    /// Copies the series of `old` that this run did not measure, except those of targets that no
+    /// longer exist. If `labeled` is `true`, current series have a label for the database. Series
+    /// without this label are then from an earlier version and are not copied.
     fn keep(&mut self, old: &Self, targets: &[&str], labeled: bool) {
         let series = old.series.iter().filter(|(series, _)| !labeled || has_database(series));
         for (series, value) in series {

@@ -1,8 +1,9 @@
 //! Pushes metrics to a Prometheus Pushgateway.
 //!
 //! The request is a POST, which replaces only the metrics that it contains. (A PUT would replace
-//! the whole group.) A failed run pushes neither the time of the last success nor values that the
-//! run did not measure, so the Pushgateway keeps the earlier values of these metrics.
+//! the whole group, which is all metrics with the same job and instance.) A failed run pushes
+//! neither the time of the last success nor values that the run did not measure. The Pushgateway
+//! keeps the earlier values of these metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use reqwest::{Client, StatusCode, Url};
 
 use super::exposition::Exposition;
 
-/// Timeout for all attempts together. The attempts start after the end of the run and delay the end
-/// of the process. A nearby Pushgateway responds in milliseconds.
+/// Timeout for all attempts together. The attempts are made after the end of the run and delay the
+/// end of the process. A nearby Pushgateway responds in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Timeout for one attempt. If an attempt hangs, there is time for another one.

@@ -32,8 +32,9 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// Number of runs in the table of the page.
 const RUNS: usize = 20;
 
-/// Number of runs in the plots: 24 hours with a run every three minutes. With a run every second,
-/// the plots cover only the last eight minutes, and the page states when that period begins.
+/// Number of runs in the plots, which is sufficient for 24 hours with a run every three minutes.
+/// With a run every second, the plots cover only the last eight minutes, and the page states when
+/// that period begins.
 const PLOTTED: usize = 480;
 
 pub(super) struct Board {
@@ -52,8 +53,8 @@ struct Cached {
     /// The last successful result, however old, and the time when it was read.
     answer: Option<(Instant, Snapshot)>,
     run_summaries: Vec<RunSummary>,
-    /// The run that had ended last when the run summaries were read. The summaries change only when
-    /// another run has ended.
+    /// The most recently ended run at the time when the run summaries were read. The summaries
+    /// change only when another run has ended.
     summaries_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
@@ -72,13 +73,13 @@ struct LiveView {
     instance: String,
     version: &'static str,
     next_at: Option<DateTime<Utc>>,
-    /// The partial report of the active run.
+    /// The report of the active run so far.
     run: Option<RunReport>,
 }
 
 #[derive(Serialize)]
 struct Activity {
-    /// The start of the period, which ends at `at`.
+    /// The start of the period. The period ends at `at`.
     since: DateTime<Utc>,
     /// The list of runs is complete from this time on. Set only if the period may contain more runs
     /// than are listed.
@@ -202,8 +203,8 @@ fn is_skipped(target: &Target, last: Option<&recent_runs::Ran>) -> bool {
     report.is_some_and(|report| report.target(&target.name).is_none())
 }
 
-/// Returns the last count of a backlog. This is the last count by this process or the count in the
-/// newest report that contains one, whichever is newer.
+/// Returns the last count of a target's due rows. This is the last count by this process or the
+/// count in the newest report that contains one, whichever is newer.
 fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     let sample = recent_runs::backlog(&target.name);
     let reported = runs.iter().find_map(|run| {

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use reaper::Progress;
 
-/// How often the bar moves by itself, so that a long chunk does not look like a hang.
+/// How often the bar moves by itself, so that the program does not appear to hang during a long
+/// transaction.
 const TICK: Duration = Duration::from_millis(100);
 
 const KNOWN: &str =

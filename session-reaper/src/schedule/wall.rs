@@ -1,4 +1,4 @@
-//! The times of a schedule on a clock that never changes, found with the crate `cron`.
+//! Finds the times of a schedule on a clock that never changes, with the crate `cron`.
 //!
 //! This module adds three features that `cron` lacks:
 //!

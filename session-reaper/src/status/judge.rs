@@ -14,7 +14,7 @@ pub enum Health {
     Ok,
     /// There is no data yet.
     Unknown,
-    /// A run is throttled, a pause is set, or work is left undone.
+    /// A run is throttled, a pause is set, or due rows are left.
     Attention,
     /// The reaper does not work.
     #[serde(rename = "trouble")]

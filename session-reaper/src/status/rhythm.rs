@@ -21,15 +21,15 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// Creates the rhythm of one schedule.
+    /// Creates the expected times from one schedule.
     #[must_use]
     pub fn of(schedule: &Schedule, jitter: Duration) -> Self {
         let schedules = vec![(schedule.clone(), delta(jitter))];
         Self { schedules, ..Self::default() }
     }
 
-    /// Creates the rhythm of daemons. `usual` is the usual duration of their runs. A schedule that
-    /// this version cannot parse is ignored.
+    /// Creates the expected times from the schedules of daemons. `usual` is the usual duration of
+    /// their runs. A schedule that this version cannot parse is ignored.
     pub(super) fn registered<'a>(
         registrations: impl Iterator<Item = &'a Registration>,
         usual: TimeDelta,
@@ -42,7 +42,7 @@ impl Rhythm {
         Self { schedules: registrations.filter_map(schedule).collect(), interval: None, usual }
     }
 
-    /// Adds the schedules of another rhythm.
+    /// Adds the schedules of `other`.
     pub(crate) fn join(&mut self, other: &Self) {
         self.schedules.extend(other.schedules.iter().cloned());
     }

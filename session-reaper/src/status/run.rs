@@ -8,8 +8,8 @@ use super::Waiting;
 use crate::recent_runs::Ran;
 use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of_killed, time};
 
-/// A run whose last heartbeat is older than this may have been killed. A later run closes the row
-/// of a killed run after the same time.
+/// A run whose last heartbeat (regular update of its row) is older than this may have been killed.
+/// A later run closes the row of a killed run after the same time.
 const SILENT: TimeDelta = TimeDelta::minutes(1);
 
 /// The outcome of a run without a heartbeat, read on a replica. A replica does not contain the lock
@@ -33,8 +33,8 @@ pub struct RunStatus {
     pub heartbeat_at: DateTime<Utc>,
     /// When the run ended; `None` while the run is active, and if the run was killed.
     pub finished_at: Option<DateTime<Utc>>,
-    /// The outcome as in reports, or `running`. A run that was killed is `interrupted`. On a
-    /// replica, it is `unknown`.
+    /// How the run ended, as in reports, or `running`. For a run that was killed, the value is
+    /// `interrupted`; on a replica, where this cannot be detected, it is `unknown`.
     pub outcome: ReportedOutcome,
     /// The reason for the outcome, as a sentence.
     pub why: String,
@@ -43,7 +43,7 @@ pub struct RunStatus {
     pub deleted: u64,
     /// The number of rows that were due when the run started; set only while the run is active.
     pub due: Option<u64>,
-    /// Whether counting stopped at a cap, so that more rows than `due` were due.
+    /// Whether counting stopped at a limit, so that more rows than `due` were due.
     pub due_capped: bool,
     /// Wall-clock time; while the run is active, the time elapsed so far.
     pub elapsed_ms: u64,

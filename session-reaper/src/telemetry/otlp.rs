@@ -87,8 +87,9 @@ impl Sent {
     }
 }
 
-/// Returns the source of the spans. If the environment sets no service name, the SDK would use
-/// `unknown_service`.
+/// Returns the OpenTelemetry resource, which describes the program that sends the spans. If the
+/// environment sets no service name, the resource contains the name of this package, because the
+/// default of the SDK would be `unknown_service`.
 fn resource() -> Resource {
     let found = Resource::builder().build();
     let name = found.get(&Key::from_static_str("service.name"));

@@ -1,4 +1,4 @@
-//! Cascades that would delete rows that a target keeps.
+//! Cascades that would delete rows that the condition of a target excludes from deletion.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! The size of chunks. A fixed cost per statement does not make chunks smaller.
+//! The size of chunks (the rows that one transaction deletes). A fixed cost per statement does not
+//! make chunks smaller.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A daemon whose process was stopped, or whose clock was set: one run makes up for all missed
-//! runs, and no run is delayed by hours.
+//! A daemon whose process was stopped, or whose clock was set. After that, the daemon performs a
+//! single run instead of all missed runs, and no run is delayed by hours.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -11,7 +11,8 @@ fn config(more: &str) -> String {
     )
 }
 
-/// Creates due rows in `t`. In every 60th row, `held` is true.
+/// Creates due rows in `t`. In every 60th row, `held` is true, and the deletion of these rows
+/// fails.
 async fn database(more: &str) -> Database {
     filled(Database::create().await, more).await
 }

@@ -1,4 +1,4 @@
-//! The presets of identity providers, on tables as each project creates them, as in
+//! The presets of identity providers, on tables as each project creates them. See
 //! [`crate::presets`].
 #![allow(missing_docs, reason = "a test is its own documentation")]
 

@@ -1,4 +1,5 @@
-//! Interrupted runs and concurrent runs: only whole chunks are committed.
+//! Interrupted runs and concurrent runs: each chunk (transaction) is committed as a whole or not at
+//! all.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Spans of runs, targets and chunks, as received by an OpenTelemetry collector.
+//! Spans of runs, targets and chunks (transactions), as received by an OpenTelemetry collector.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

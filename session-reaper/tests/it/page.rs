@@ -66,8 +66,8 @@ fn is_sound(page: &mut Page<'_>, ops: &str) {
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
-/// Creates a configuration with these tables, each with a column `gone_at`, as the only targets
-/// except the reaper's own.
+/// Creates a configuration whose only targets, apart from the reaper's own table, are these tables.
+/// Each table has a column `gone_at`.
 fn file_of(tables: &[String]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let target = |table: &String| {

@@ -1,4 +1,5 @@
-//! SIGHUP: the pace and the throttles apply from the next chunk, and the targets from the next run.
+//! SIGHUP: the settings in `[pace]` and `[throttle]` apply from the next chunk (transaction), and
+//! the targets from the next run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -402,8 +402,8 @@ async fn output_names_the_database_without_credentials() {
     }
 }
 
-/// Stores a successful run that took a minute and ended at this time. Sessions fell due at the other
-/// time.
+/// Stores a successful run that took a minute and ended at the time `ended`. Its due sessions
+/// became due at the time `fell_due`.
 async fn success_and_backlog(database: &Database, ended: &str, fell_due: &str) {
     database
         .execute(&format!(

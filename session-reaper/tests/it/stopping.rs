@@ -1,7 +1,8 @@
 //! A run ends soon after a signal, or after its maximum runtime, whatever it is waiting for.
 //!
 //! Each test blocks a run by a lock that is never released, or by a server that does not respond.
-//! Without the mechanism, the run would end only after a minute or never, and without the event.
+//! Without the mechanism that is tested, the run would end only after a minute or never, and would
+//! not log the event.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -16,8 +16,8 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// More index blocks than an idle run reads. PostgreSQL reads most of these blocks while it plans
-/// statements: it reads the ends of an index, including up to 100 blocks of dead entries.
+/// More index blocks than a run without due rows reads. PostgreSQL reads most of these blocks while
+/// it plans statements: it reads the ends of an index, including up to 100 blocks of dead entries.
 const A_RUN: i64 = 150;
 
 async fn runs(client: &Client) -> i64 {

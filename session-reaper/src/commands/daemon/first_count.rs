@@ -1,5 +1,5 @@
-//! Counts the backlog when a daemon starts, so that the metrics and the status page show it before
-//! the first run.
+//! Counts the due rows (the backlog) when a daemon starts, so that the metrics and the status page
+//! show their number before the first run.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use tokio::task::JoinHandle;
 
 use reaper::{Signal, Stop, Stopper, Sweep};
 
-/// The interval between two attempts while the database is unreachable.
+/// The interval between two attempts to count while the database is unreachable.
 const RETRY_EVERY: Duration = Duration::from_secs(30);
 
-/// A count that runs in the background. The first run replaces it.
+/// A count of the due rows that runs in the background. The first run cancels it, because a run
+/// makes its own count.
 pub(super) struct FirstCount {
     stopper: Stopper,
     task: JoinHandle<()>,
