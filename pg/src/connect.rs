@@ -149,8 +149,8 @@ impl ConnectOptions {
         &self.settings
     }
 
-    /// Opens a connection outside any pool. A task of the current runtime drives the connection,
-    /// which closes when the [`Client`] is dropped.
+    /// Opens a connection outside any pool. A background task of the current runtime reads from and
+    /// writes to the socket. The connection closes when the [`Client`] is dropped.
     pub async fn connect(&self) -> Result<Client, ConnectError> {
         self.connect_with_driver().await.map(|(client, _driver)| client)
     }
@@ -178,7 +178,8 @@ impl ConnectOptions {
     }
 }
 
-/// The task that drives a connection. Callers use it to abandon a query.
+/// The task that reads from and writes to the socket of a connection. Callers use it to abandon a
+/// query.
 #[derive(Clone)]
 pub struct Driver {
     task: AbortHandle,

@@ -1,10 +1,12 @@
-//! The PostgreSQL code that both programs share. It uses neither Diesel nor libpq.
+//! The PostgreSQL code that auth-api and session-reaper share. It uses neither Diesel nor libpq.
 //!
 //! - [`connect`] parses the URL, and opens connections with time limits and an application name.
 //!   [`tls`] verifies certificates.
-//! - [`error_text`] formats errors without values from rows.
-//! - [`owners`] finds the roles whose objects may run with the privileges of the current role, and
-//!   [`trusted_tables`] looks up tables by name and checks whether a program may write to them.
+//! - [`error_text`] formats errors for logs, without the values of rows that the server quotes in
+//!   them.
+//! - [`owners`] finds the trusted roles: the roles whose functions and triggers may run with the
+//!   privileges of the current role. [`trusted_tables`] looks up tables by name and checks that
+//!   their owners are trusted.
 //! - [`migration_lock`] prevents two processes from applying migrations at the same time.
 
 pub mod connect;

@@ -1,7 +1,7 @@
 //! The lock that a process holds while it applies migrations, and the reasons why migrations were
 //! not applied. The migrations of auth-api and of session-reaper share the lock and the versions
-//! table, so that both sets can be applied to one database in any order and by any number of
-//! processes at the same time.
+//! table (the table of applied migrations). Both sets can therefore be applied to one database in
+//! any order and by any number of processes at the same time.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub enum MigrateError {
     /// concurrently: such a migration may leave an invalid index, which the next attempt reports.
     #[error("migrations: {0}")]
     Failed(String),
-    /// An untrusted role owns the versions table or a trigger on the versions table.
+    /// An untrusted role owns the versions table or a trigger on it. See [`crate::owners`] for
+    /// which roles are trusted.
     #[error(
         "no migration was applied: {0}; drop the table if it is not needed, or change its owner to a trusted role"
     )]

@@ -32,9 +32,9 @@ pub fn trusted(also: &str) -> String {
 /// The unquoted name of a table, and its schema if one was given.
 pub type Named = (Option<String>, String);
 
-/// Reads the trusted roles. These include the owners of `targets`, because the triggers of a target
-/// run with the reaper's privileges in any case. The tables `targets` are looked up on the search
-/// path of the connection.
+/// Reads the trusted roles. These include the owners of `targets`, the tables from which the reaper
+/// deletes, because the triggers of these tables run with the reaper's privileges anyway. `targets`
+/// are looked up on the search path of the connection.
 pub async fn read_trusted(client: &Client, targets: &[Named]) -> Result<Vec<u32>, Error> {
     // This query succeeds even if the current role does not have the privilege to use a schema.
     let owners = "ARRAY (
