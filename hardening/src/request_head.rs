@@ -2,8 +2,8 @@
 
 use actix_web::dev::ServiceRequest;
 
-/// The default limit for the size of the headers, in bytes. This is enough for all cookies of a
-/// domain. actix itself accepts up to 128 KiB.
+/// The default limit for the size of the headers, in bytes. This is enough for all cookies that a
+/// browser stores for a domain. actix itself accepts up to 128 KiB.
 pub const MAX_SIZE: usize = 16 * 1024;
 
 /// Returns the approximate size, in bytes, of the request line and the header fields in HTTP/1.1.

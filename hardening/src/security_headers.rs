@@ -18,7 +18,7 @@ const ALL: [(&str, &str); 4] = [
 /// not support TLS.
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
-/// A header for HTML pages. It removes the references between the page and other windows, both
+/// A header for HTML pages. It prevents the page and other windows from accessing each other, both
 /// windows that the page opens and the window that opened the page.
 pub const OPENER_POLICY: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-opener-policy"),
