@@ -23,7 +23,7 @@ pub struct Account {
     pub created_at: DateTime<Utc>,
 }
 
-/// The account that a login created or used, as returned by [`Account::log_in`].
+/// The account with which a login succeeded, as returned by [`Account::log_in`].
 #[derive(Clone, Copy, Debug)]
 pub struct LoggedIn {
     /// The id of the account.

@@ -104,8 +104,8 @@ diesel::define_sql_function! {
 }
 
 impl Session {
-    /// Returns a page of the live sessions that match the filter, newest first, and the cursor of
-    /// the next page, if there is a next page.
+    /// Returns a page of the live sessions that match the filter, newest first. If there is a next
+    /// page, also returns its cursor, which is the last session of this page.
     ///
     /// Sessions are ordered by id. Ids are `UUIDv7`, so the primary key provides this order without
     /// another index. In this order, a session that starts while the pages are being read comes
@@ -203,12 +203,12 @@ statement! {
 /// milliseconds, however few of the rows match.
 const ROWS_PER_STATEMENT: i64 = 5000;
 
-/// A walk over the sessions that match the filter and have not ended, oldest first, one range of
-/// the primary key at a time. Therefore, no statement takes long, however large the table is and
+/// Reads all sessions that match the filter and have not ended, oldest first, one range of the
+/// primary key at a time. Therefore, no statement takes long, however large the table is and
 /// however few sessions match.
 ///
 /// The walk includes sessions of disabled accounts, because an account may be enabled again. It
-/// does not include sessions that start after the walk has started, so it always ends.
+/// does not include sessions that start during the walk, so it always ends.
 #[derive(Debug)]
 pub struct Walk {
     filter: Filter,

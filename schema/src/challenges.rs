@@ -1,4 +1,4 @@
-//! Challenges that have been used.
+//! Challenges (the texts that wallets sign to log in) that have been used.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
@@ -13,7 +13,7 @@ use crate::statement::statement;
 pub enum Consumed {
     /// The challenge had not been used. It becomes used when the transaction commits.
     Now,
-    /// The challenge had already been used: this is a replay.
+    /// The challenge had already been used, so the request is a replay.
     Before,
     /// According to the database's clock, the challenge has expired.
     Expired,

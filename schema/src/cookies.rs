@@ -44,9 +44,9 @@ pub struct CookieRenewal {
     pub successor: TokenHash,
     /// The new token, encrypted so that only the holder of the presented token can obtain it.
     pub sealed_successor: Vec<u8>,
-    /// Sliding lifetime of the session from now on.
+    /// From now on, the session expires if it is not used for this long.
     pub ttl: Duration,
-    /// Minimum time by which the renewal must extend the expiry.
+    /// The session is renewed only if this extends its expiry by at least this time.
     pub threshold: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! The rotation state of token sessions: one row per session, updated in place.
+//! The rotation state of token sessions: which refresh token of a session is the current one. There
+//! is one row per session, which is updated in place.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -58,12 +59,13 @@ impl NewTokenFamily {
     }
 }
 
-/// A rotation: replaces a refresh token with its successor.
+/// A rotation: the replacement of a refresh token by its successor.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     /// Id of the session.
     pub session_id: SessionId,
-    /// Generation of the token that was presented.
+    /// Generation of the token that was presented: the number of rotations before the token was
+    /// issued.
     pub generation: i64,
     /// Hash of the token that was presented.
     pub presented: TokenHash,
@@ -124,7 +126,7 @@ impl Rotation {
     }
 }
 
-/// The refresh tokens of a session, as read with the session.
+/// The refresh tokens of a session (a token family), as read together with the session.
 #[derive(Clone, Copy, Debug, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Family {
@@ -141,7 +143,8 @@ pub struct Family {
     previous_expires_at: Option<DateTime<Utc>>,
 }
 
-/// The times of a session before its last rotation, as far as they were recorded.
+/// The times of a session before its last rotation (the replacement of a refresh token), as far as
+/// they were recorded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     pub(crate) rotated_at: Option<DateTime<Utc>>,
@@ -258,8 +261,8 @@ impl FamilyState {
         (self.recorded_generation == Some(self.issued.generation)).then_some(self.networks)
     }
 
-    /// Returns the number of consecutive generations with a retry from another network. This
-    /// includes the current generation, which is assumed to have such a retry.
+    /// Returns the number of consecutive generations of refresh tokens with a retry from another
+    /// network. The current generation is included, which is assumed to have such a retry.
     #[must_use]
     pub fn foreign_in_a_row(&self) -> Foreign {
         let before = self.foreign_generations.unwrap_or_default();
@@ -270,8 +273,8 @@ impl FamilyState {
         }
     }
 
-    /// Records that the current generation had a retry from another network. Requires a lock on the
-    /// family.
+    /// Records that the current generation (the current refresh token) had a retry from another
+    /// network. The caller must have locked the family.
     pub async fn count_foreign(
         &self,
         conn: &mut AsyncPgConnection,
@@ -301,7 +304,8 @@ async fn lock_session(conn: &mut AsyncPgConnection, id: SessionId) -> QueryResul
         .map(|id| id.is_some())
 }
 
-/// Consecutive generations with a retry from another network.
+/// The number of consecutive generations (successive refresh tokens of a session) with a retry from
+/// another network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// Number of generations, including the current one.

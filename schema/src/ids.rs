@@ -60,10 +60,11 @@ id! {
     SessionId
 }
 
-/// A BLAKE3 hash of a token or a nonce. The hash is stored instead of the token or nonce itself.
+/// A BLAKE3 hash of a token, or of a nonce (the random part of a challenge). The database stores
+/// this hash instead of the token or the nonce.
 ///
-/// Hashes are compared with the crate `subtle` where a comparison must take constant time, or by
-/// the database.
+/// Where the comparison of two hashes must take constant time, the crate `subtle` compares them.
+/// All other comparisons are made by the database.
 #[derive(Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Bytea)]
 pub struct TokenHash(pub [u8; 32]);

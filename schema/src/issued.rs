@@ -58,7 +58,7 @@ impl FromSql<Bytea, Pg> for FamilyKey {
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct IssuedTokens {
-    /// The current generation.
+    /// The number of rotations so far, which is the generation of the current token.
     pub generation: i64,
     /// Hash of the current token.
     pub token_hash: TokenHash,

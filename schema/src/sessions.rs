@@ -70,9 +70,9 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// Address that the login came from.
     pub ip: Option<IpAddr>,
-    /// Sliding lifetime.
+    /// How long the session may be unused before it expires.
     pub ttl: Duration,
-    /// Absolute lifetime.
+    /// How long after the login the session expires, even if it is used.
     pub max_age: Duration,
 }
 
@@ -202,8 +202,8 @@ impl Session {
 
     /// Ends the session that the session `newest` replaces, if there is one. `replaced` contains
     /// the id of that session and the hash of its cookie token. Also ends the oldest live sessions
-    /// of the account, so that `newest` and at most `limit - 1` other sessions remain. Requires a
-    /// lock on the account's row, so that no concurrent login can exceed the limit. Returns the
+    /// of the account, so that at most `limit` sessions remain, including `newest`. The caller must
+    /// have locked the account's row, so that no concurrent login can exceed the limit. Returns the
     /// sessions that were ended.
     pub async fn enforce_session_limit(
         conn: &mut AsyncPgConnection,
@@ -224,8 +224,9 @@ impl Session {
             .collect())
     }
 
-    /// Revokes all live sessions of an account except `but`. Requires a lock on the account's row,
-    /// so that no concurrent login is missed. Returns the ids of the sessions that were revoked.
+    /// Revokes all live sessions of an account except `but`. The caller must have locked the
+    /// account's row, so that no concurrent login is missed. Returns the ids of the sessions that
+    /// were revoked.
     pub async fn revoke_all(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -364,7 +365,7 @@ impl Session {
     }
 
     /// Returns the account's sessions that were revoked within the last `window`, for any reason.
-    /// The denylist must contain these sessions.
+    /// The denylist (the list of revoked sessions in Redis) must contain these sessions.
     pub async fn revoked_of(
         conn: &mut AsyncPgConnection,
         account_id: AccountId,
@@ -380,9 +381,9 @@ impl Session {
     }
 
     /// Extends a live session so that it expires `ttl` from now, or at its absolute expiry if that
-    /// is earlier. Does nothing if this would extend the session by less than `threshold`. Because
-    /// of the threshold, 95 of 96 rotations do not write to the index on `expires_at`. Returns the
-    /// new expiry, or `None` if the expiry is unchanged.
+    /// is earlier. Does nothing if this would extend the session by less than `threshold`: with the
+    /// default settings, 95 of 96 rotations therefore do not write to the index on `expires_at`.
+    /// Returns the new expiry, or `None` if the expiry is unchanged.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: SessionId,
@@ -397,8 +398,9 @@ impl Session {
             .map(|(expires_at,)| expires_at))
     }
 
-    /// Returns the sessions that were revoked within the last `window`, which the denylist must
-    /// contain, in pages of at most `page`. `after` is the last row of the previous page.
+    /// Returns the sessions that were revoked within the last `window`, in pages of at most `page`.
+    /// The denylist (the list of revoked sessions in Redis) must contain these sessions. `after` is
+    /// the last row of the previous page.
     pub async fn revoked_within(
         conn: &mut AsyncPgConnection,
         window: Duration,

@@ -99,7 +99,7 @@ impl<T> Query for BySession<T> {
     type SqlType = T;
 }
 
-/// The query has no static id, so Diesel identifies its prepared statement by the text.
+/// Without a static id, Diesel identifies the prepared statement of the query by its text.
 impl<T> QueryId for BySession<T> {
     type QueryId = ();
 
