@@ -54,9 +54,9 @@ impl FromRequest for Session {
     }
 }
 
-/// Returns the client and the token. There must be exactly one Authorization header, with the
-/// scheme Bearer. Tokens in bodies and URLs (RFC 6750 §2.2 and §2.3) are ignored, because bodies
-/// and URLs may be logged.
+/// Returns the client and the token that the request contains. There must be exactly one
+/// Authorization header, with the scheme Bearer. Tokens in bodies and URLs (RFC 6750 §2.2 and §2.3)
+/// are ignored, because bodies and URLs may be logged.
 fn presented(request: &HttpRequest) -> Result<(AuthClient, String), Error> {
     let client = request.app_data::<web::Data<AuthClient>>().ok_or_else(|| {
         Error::setting(

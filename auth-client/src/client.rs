@@ -69,8 +69,9 @@ impl AuthClient {
         }
     }
 
-    /// Introspects a credential of any [`TokenUse`](crate::TokenUse) (RFC 7662). Returns `None` if
-    /// the credential is not active. Each call sends a request, so the result is current.
+    /// Introspects a credential of any [`TokenUse`](crate::TokenUse) at auth-api (RFC 7662).
+    /// Returns `None` if the credential is not active. Each call sends a request, so the result is
+    /// current.
     ///
     /// Before you accept the credential, check [`token_use`](Introspected::token_use), or use
     /// [`introspect_access`](Self::introspect_access) instead.

@@ -12,7 +12,7 @@ use crate::{Asking, Error, SessionSource, SessionState};
 /// delay that a user notices. The value is the same as in auth-api.
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// After a lookup has failed or timed out, the next requests skip Redis for this long. If Redis
-/// hangs, not every request has to wait for the timeout.
+/// hangs, only a few requests therefore wait for the timeout.
 const REST: Duration = Duration::from_secs(1);
 /// If a connection is not established within this time, it will probably not be established at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

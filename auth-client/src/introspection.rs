@@ -20,8 +20,8 @@ pub enum TokenUse {
     SessionToken,
 }
 
-/// An active credential (RFC 7662 §2.2): it is genuine, has not expired, and its session has not
-/// ended.
+/// An active credential (RFC 7662 §2.2): auth-api issued it, it has not expired, and its session
+/// has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Introspected {

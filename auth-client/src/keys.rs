@@ -132,7 +132,7 @@ struct Shared {
     /// Maximum age of a set, even if no newer set is available.
     max_stale: Duration,
     known: ArcSwapOption<KeySet>,
-    /// The holder of the lock may send a request.
+    /// The result of the last request. Only the task that holds this lock may send a request.
     last: Arc<Mutex<Option<Attempt>>>,
     failing: AtomicBool,
 }

@@ -37,8 +37,8 @@ pub struct AccessToken {
     pub expires_at: i64,
 }
 
-/// The claims that are read from a token. `iss` and `aud` are not among them, because jsonwebtoken
-/// compares them with the expected values.
+/// The claims that are read from a token. `iss` and `aud` are not included, because the crate
+/// jsonwebtoken compares them with the expected values.
 #[derive(Deserialize)]
 struct Claims {
     sub: Uuid,

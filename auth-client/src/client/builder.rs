@@ -101,7 +101,7 @@ impl Builder {
     }
 
     /// Sets a source that determines whether a session was revoked. auth-api is queried only if the
-    /// source does not know. Default: no source; auth-api is always queried.
+    /// source cannot determine this. Default: no source; auth-api is always queried.
     pub fn sessions(mut self, source: impl SessionSource + 'static) -> Self {
         self.sessions = Some(Box::new(source));
         self
