@@ -45,9 +45,9 @@ pub struct App {
     sources: Sources,
 }
 
-/// Interval of the upkeep task, which aggregates histograms, drops idle rate-limit counters, and
-/// logs sums of repeated rejections. Without this task, the memory for this data would grow between
-/// scrapes.
+/// Interval of the upkeep task, which aggregates the samples of histograms, drops rate-limit
+/// counters that are no longer needed, and logs the number of repeated rejections. Without this
+/// task, the memory for this data would grow between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl App {

@@ -52,26 +52,29 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// Logs that a client presented a replaced refresh token within the grace period, and that the
-/// token's family (all refresh tokens of the session) had not been used from the client's network
-/// before. `generations` is the number of consecutive generations (tokens of the family) with such
-/// a retry.
+/// Logs that a client retried a refresh from another network than the networks from which the
+/// token's family (all refresh tokens of the session) was last used. The client presented a
+/// replaced refresh token within the grace period, so the retry is accepted. `generations` is the
+/// number of consecutive tokens of the family with such a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");
 }
 
 /// Logs that a refresh token or a cookie was probably copied, and that its session was revoked. The
-/// reason is `used_up` (a replaced credential was presented) or `foreign_generations` (too many
-/// consecutive generations had retries from other networks).
+/// possible reasons are:
+///
+/// - `used_up`: a credential was presented that had already been replaced.
+/// - `foreign_generations`: too many consecutive refresh tokens of the session had retries from
+///   other networks.
 pub(crate) fn reuse(client: &Client, session_id: SessionId, reason: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(
         target: "audit", event = "reuse", %session_id, reason, ip, "replaced credential presented; its session is revoked");
 }
 
-/// Logs a refresh token or cookie whose tag is valid but which was never issued. Only a party that
-/// has `AUTH_SECRET` can make such a token.
+/// Logs a refresh token or cookie that has a valid tag (a keyed hash) but was never issued. Only a
+/// party that has `AUTH_SECRET` can make such a token.
 pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'static str) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "forged_token", %session_id, route, ip, "token forged with AUTH_SECRET");
@@ -79,7 +82,7 @@ pub(crate) fn forged_token(client: &Client, session_id: SessionId, route: &'stat
 
 /// The party that ended a session.
 pub(crate) enum RevokedBy {
-    /// A rule of this server acted, or a client that was not identified.
+    /// A rule of this server, or a client that was not identified.
     Rule,
     /// The session's owner.
     Account(AccountId),
@@ -119,7 +122,7 @@ pub(crate) fn limit(ip: IpAddr, route: Route, scope: Scope, wallet: Option<&str>
     tracing::info!(target: "audit", event = "limit", route, scope, wallet, %ip, "rate limit exceeded");
 }
 
-/// Logs the sum of rejections that were not logged individually, because a rejection of the same
+/// Logs the number of rejections that were not logged individually, because a rejection of the same
 /// kind had been logged shortly before.
 pub(crate) fn repeated(sum: &Sum) {
     let (who, times, within_s) = (sum.who.as_deref(), sum.times, sum.within.as_secs());

@@ -21,8 +21,8 @@ use crate::credentials::{Argon2Memory, SecretHash};
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// Maximum number of accepted secrets that are remembered.
 const MOST_REMEMBERED: u64 = 1024;
-/// Maximum time that a request waits before its argon2id hash is computed. In this time, about a
-/// dozen other hashes can be computed.
+/// Maximum time for which a request waits until its argon2id hash can be computed. In this time,
+/// about a dozen other hashes can be computed.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The registered clients, and the state needed to check their secrets.
@@ -31,7 +31,7 @@ pub struct ClientCheck {
     old: Arc<OldHashes>,
 }
 
-/// The state needed to check argon2id hashes.
+/// The state needed to check argon2id hashes, which earlier releases stored.
 struct OldHashes {
     /// Keyed hashes, each made from an accepted combination of client id, secret and stored hash.
     good: Cache<[u8; 32], ()>,
@@ -103,8 +103,8 @@ impl ClientCheck {
         self.replace(Clients::default());
     }
 
-    /// Identifies the client of a request if this takes only microseconds. Otherwise returns
-    /// [`Recognition::Old`].
+    /// Identifies the client of a request if its secret can be checked within microseconds.
+    /// Otherwise returns [`Recognition::Old`], and the caller must check the argon2id hash.
     #[must_use]
     pub fn recognise(&self, presented: PresentedSecret) -> Recognition {
         let PresentedSecret { id, secret } = presented;
@@ -145,8 +145,8 @@ fn warn_of_old_hashes(clients: &Clients) {
 
 impl OldCheck {
     /// Waits until the hash can be computed, or fails with [`Busy`]. Several requests from one
-    /// client may wait at the same time. When the turn of this request comes, another request may
-    /// already have proved the secret (see [`Turn::remembered`]).
+    /// client may wait at the same time. While this request waits, another request with the same
+    /// secret may already have been checked (see [`Turn::remembered`]).
     pub async fn turn(self) -> Result<Turn, Busy> {
         let turns = Arc::clone(&self.hashes.turns);
         let permit = tokio::time::timeout(TURN, turns.acquire_owned()).await;
@@ -169,7 +169,8 @@ impl OldCheck {
 }
 
 impl Turn {
-    /// Returns the client if another request has proved the same secret in the meantime.
+    /// Returns the client if another request with the same secret has been accepted in the
+    /// meantime.
     #[must_use]
     pub fn remembered(&self) -> Option<ClientId> {
         self.check.is_remembered().then(|| self.check.id.clone())

@@ -67,7 +67,7 @@ pub struct Config {
     pub clients_file: Option<PathBuf>,
     /// Directory of the signing keys.
     pub signing_keys_dir: PathBuf,
-    /// Age at which a key starts to sign.
+    /// Minimum age at which a key signs tokens.
     pub signing_key_delay: Duration,
     /// `iss` claim of access tokens.
     pub issuer: String,
@@ -82,8 +82,8 @@ pub struct Config {
     pub cookie_insecure: bool,
     /// Whether the demo page is served.
     pub demo: bool,
-    /// A session is revoked if retries from other networks occur in this number of consecutive
-    /// generations of its refresh tokens. If 0, this check is disabled.
+    /// A session is revoked if retries from other networks occur for this number of consecutive
+    /// refresh tokens. If 0, this check is disabled.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,

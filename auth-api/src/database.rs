@@ -88,9 +88,9 @@ impl Database {
     }
 }
 
-/// A connection that is checked out. If a query on it was abandoned, the connection is returned as
-/// broken and the pool discards it. If the pool kept the connection, another request might have to
-/// wait for the result of the abandoned query.
+/// A connection that is checked out of the pool. If a query on it was abandoned, the connection is
+/// returned as broken and the pool discards it. If the pool kept the connection, another request
+/// might have to wait for the result of the abandoned query.
 pub struct Lease<'p> {
     connection: PooledConnection<'p>,
     watch: Watch,
@@ -107,7 +107,7 @@ pub struct Watch {
 }
 
 impl Lease<'_> {
-    /// Limits all following queries together to the time of a single query.
+    /// Limits the total time of all following queries to the time limit of a single query.
     pub fn bound_in_total(&mut self) {
         self.watch.deadline = Some(Instant::now() + self.watch.bound);
     }

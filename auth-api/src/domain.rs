@@ -119,7 +119,7 @@ const PRIVATE_SUFFIXES: [&str; 8] =
 pub struct Lifetimes {
     /// Lifetime of an access token.
     pub access_token: Duration,
-    /// Sliding lifetime of a session: how long it lives without being used.
+    /// Sliding lifetime of a session: a session expires if it is not used for this long.
     pub session: Duration,
     /// Absolute lifetime of a session.
     pub session_max_age: Duration,
@@ -137,9 +137,9 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Returns how long clients still see the times that a session had before its last rotation:
-    /// twice the grace period. Once a client sees the new times, which reveal the rotation, it is
-    /// therefore too late for a retry without the `Idempotency-Key` of the first attempt.
+    /// Returns for how long after a rotation clients are shown the session's times from before the
+    /// rotation: twice the grace period. The new times reveal the rotation. When a client sees
+    /// them, it is too late for a retry without the `Idempotency-Key` of the first attempt.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2

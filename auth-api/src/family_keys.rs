@@ -9,9 +9,9 @@ use schema::issued::FamilyKey;
 
 /// Maximum number of keys, which take about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// Clients refresh when their access token expires, which is after at most half an hour. If this
-/// process has not used the key of a family for an hour, the requests for the family probably reach
-/// another process.
+/// A key that is not used for this long is dropped. Clients refresh when their access token
+/// expires, which is after at most half an hour. If this process has not used the key of a family
+/// for an hour, the requests for the family probably reach another process.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
 /// A bounded cache. A key never changes, so an entry is never stale. The rotation itself checks
@@ -31,8 +31,8 @@ impl FamilyKeys {
         self.0.get(&id)
     }
 
-    /// Caches the key of a family. The keys of many new logins do not evict keys that are used
-    /// often (`TinyLFU`).
+    /// Caches the key of a family. Even if there are many new logins, their keys do not evict the
+    /// keys that are used often (the eviction policy is `TinyLFU`).
     pub fn keep(&self, id: SessionId, key: FamilyKey) {
         self.0.insert(id, key);
     }

@@ -20,7 +20,7 @@ use crate::metrics;
 
 /// Minimum time between two updates of a session.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Maximum number of queued sessions: about one second's worth on a busy server.
+/// Maximum number of queued sessions. A busy server queues about this many sessions in a second.
 const QUEUE: usize = 4096;
 /// Maximum number of sessions per statement.
 const BATCH: usize = 256;

@@ -13,7 +13,8 @@
 //! - [`admin`]: lists and revocations for operators, over HTTP or from a shell.
 //! - [`clients`]: authentication of other services that introspect or revoke tokens; [`reload`]:
 //!   reloads files on SIGHUP.
-//! - [`limits`]: rate limits, counted in Redis; [`repeats`]: sums of repeated rejections.
+//! - [`limits`]: rate limits, counted in Redis; [`repeats`]: repeated rejections, which are counted
+//!   and logged as one line, so that a flood does not fill the log.
 //! - [`redis`]: the connection to Redis, with a circuit breaker, so that requests do not wait for a
 //!   Redis server that does not respond.
 //! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: bodies,

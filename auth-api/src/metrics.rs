@@ -115,15 +115,17 @@ pub enum RefreshOutcome {
     Success,
     /// The request was a retry, and the same refresh token was returned again.
     Retry,
-    /// The token's successor can no longer be returned, because it was replaced while the request
-    /// waited, or because it cannot be opened. The session continues.
+    /// The next token can no longer be returned, because it was replaced while the request waited,
+    /// or because it cannot be decrypted. The session continues.
     Superseded,
-    /// The client disconnected before the request was decided. The session continues.
+    /// The client disconnected before auth-api had decided about the request. The session
+    /// continues.
     HungUp,
     /// A replaced token was presented. The session was revoked.
     Reuse,
-    /// The token is genuine, but the database does not contain the generation of the token: the
-    /// database was restored from a backup, or the session was deleted.
+    /// The token is genuine, but the database does not contain its session, or contains only
+    /// earlier tokens of the session: the database was restored from a backup, or the session was
+    /// deleted.
     Unknown,
     /// The token was not issued by this deployment.
     Forged,
@@ -177,8 +179,8 @@ impl CookieRenewalOutcome {
     }
 }
 
-/// Counts a generation of refresh tokens in which a retry came from another network. Must be called
-/// only for the first such retry of each generation.
+/// Counts a refresh token that was retried from another network. Must be called only for the first
+/// such retry of each token.
 pub(crate) fn count_foreign_generation() {
     counter!(FOREIGN_GENERATIONS).increment(1);
 }
@@ -441,12 +443,12 @@ pub(crate) enum Closed {
     /// The connection had been idle the longest, and the port was nearly full.
     #[strum(serialize = "port_full")]
     Port,
-    /// The connection had been idle the longest among the connections of a network that had reached
-    /// its share.
+    /// The connection's network had reached its maximum number of connections, and this connection
+    /// had been idle the longest among them.
     #[strum(serialize = "network_full")]
     Network,
-    /// The connection was new, its network had reached its share, and all other connections of the
-    /// network had a request in progress.
+    /// The connection was new, its network had reached its maximum number of connections, and all
+    /// other connections of the network had a request in progress.
     Refused,
 }
 

@@ -1,20 +1,21 @@
-//! Sums of repeated rejections. The first rejection is logged immediately. Later rejections are
-//! logged as one sum per interval, so that a client that is rejected a thousand times per second
-//! does not fill the log.
+//! Counts repeated rejections, so that a client that is rejected a thousand times per second does
+//! not fill the log. The first rejection of a kind is logged immediately. Further rejections of
+//! this kind are only counted, and a single line with their number (a *sum*) is logged at the end
+//! of each interval.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The interval at which sums are logged. After an interval without a rejection, the next rejection
-/// is again logged immediately.
+/// The interval at which sums are logged. If an interval passes without a rejection of a kind, the
+/// next rejection of this kind is logged immediately again.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Maximum number of combinations of kind and sender. Beyond this number, rejections are
-/// distinguished only by kind, which limits memory to a few hundred kilobytes.
+/// Maximum number of combinations of kind and sender that are counted separately. If there are
+/// more, rejections are distinguished only by kind. This limits memory to a few hundred kilobytes.
 const MOST: usize = 1000;
 
-/// What was rejected.
+/// The kind of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A request that exceeded a rate limit.
@@ -34,9 +35,9 @@ pub enum Kind {
         /// Why the credential was not accepted.
         reason: &'static str,
     },
-    /// A connection from a network that had reached its maximum.
+    /// A connection from a network that had reached its maximum number of connections.
     Connection {
-        /// Whether an older connection was closed to make room.
+        /// What was done: an older connection was closed to make room, or the new one was rejected.
         reason: &'static str,
     },
 }
@@ -56,7 +57,7 @@ struct Repeated {
 /// Rejections that are logged as one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// What was rejected.
+    /// The kind of the rejections.
     pub kind: Kind,
     /// The network or wallet that was rejected; `None` if there were several.
     pub who: Option<String>,
@@ -66,14 +67,15 @@ pub struct Sum {
     pub within: Duration,
 }
 
-/// When an event was last logged, and the number of rejections since then.
+/// The time at which rejections of one kind and sender were last logged, and their number since
+/// then.
 struct Occurrences {
     logged: Instant,
     since: u64,
 }
 
 impl Repeats {
-    /// Returns whether to log this rejection now. Otherwise the next sum includes it.
+    /// Returns `true` if this rejection must be logged now. Otherwise, the next sum includes it.
     #[must_use]
     pub fn is_first(&self, kind: Kind, who: &str) -> bool {
         self.is_first_at(Instant::now(), kind, who)

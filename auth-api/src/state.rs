@@ -33,8 +33,8 @@ pub struct State {
     pub public_url: PublicUrl,
     /// Lifetimes of credentials and sessions.
     pub lifetimes: Lifetimes,
-    /// Retries from another network count as reuse when they occur in this number of consecutive
-    /// generations of refresh tokens; 0 if they never count as reuse.
+    /// A session is revoked if retries from other networks occur for this number of consecutive
+    /// refresh tokens; 0 if such retries never end a session.
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
@@ -42,7 +42,7 @@ pub struct State {
     pub clock: Clock,
     /// Secrets that authenticate challenges and tokens.
     pub secrets: Secrets,
-    /// Cached keys of token families.
+    /// Cached keys of token families (the refresh tokens of one session).
     pub family_keys: FamilyKeys,
     /// Issues and verifies challenges.
     pub challenges: ChallengeIssuer,
@@ -64,7 +64,7 @@ pub struct State {
     pub admin: Admin,
     /// Rate limits.
     pub limits: Limits,
-    /// Sums of repeated rejections.
+    /// Counts of repeated rejections, for the log.
     pub repeats: Repeats,
     /// Connections of the API port.
     pub connections: Arc<Connections>,

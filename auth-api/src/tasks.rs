@@ -5,10 +5,10 @@ use std::future::Future;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// Work that must be finished once it has started. If a client disconnects, the future of its
-/// request is dropped. A revocation in that future could then be committed without being added to
-/// the denylist. The work in this set runs on the main runtime, which drives the database
-/// connections, and shutdown waits for it.
+/// Work that must be finished once it has started. If a client disconnects, actix drops the future
+/// of the request, and all work in the future stops. A revocation could then be committed without
+/// being added to the denylist. The work in this set continues in that case. It runs on the main
+/// runtime, which drives the database connections, and a shutdown waits for it.
 pub struct Tasks {
     tracker: TaskTracker,
     runtime: Handle,

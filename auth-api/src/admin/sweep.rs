@@ -8,9 +8,9 @@ use schema::sessions::{RevokedReason, Session};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The number of sessions that one transaction ends. At this size, other transactions wait for a
-/// locked row for only a few tens of milliseconds, and Redis completes the pipeline of denials
-/// within `REDIS_TIMEOUT`.
+/// The number of sessions that one transaction ends. With this number, other transactions wait for
+/// a locked row for only a few tens of milliseconds, and Redis stores the denylist entries of these
+/// sessions within `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
 /// Walks over the sessions that match a filter, and ends them. A dry run selects the same sessions,
@@ -58,10 +58,10 @@ impl Sweep {
         self.done
     }
 
-    /// Ends a chunk of the sessions that an earlier step found. If none of them is left, reads the
-    /// next key range of the table instead. Returns the sessions that this step ended, or `None` if
-    /// the whole table has been read and no session is left to end. The caller must deny the
-    /// returned sessions.
+    /// Ends a chunk (at most [`CHUNK`]) of the sessions that an earlier step found. If none of them
+    /// is left, reads the next key range of the table instead. Returns the sessions that this step
+    /// ended, or `None` if the whole table has been read and no session is left to end. The caller
+    /// must add the returned sessions to the denylist.
     pub(crate) async fn step(
         &mut self,
         conn: &mut AsyncPgConnection,

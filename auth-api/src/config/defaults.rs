@@ -32,8 +32,8 @@ pub(super) const DATABASE_POOL_SIZE: &str = "16";
 /// statement takes seconds, it is waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Interval between two rebuilds of the denylist. If Redis loses the denial of a revoked session,
-/// the session is denied again after at most this time.
+/// Interval between two rebuilds of the denylist. If Redis loses the entry of a revoked session,
+/// the entry is restored after at most this time.
 pub(super) const DENYLIST_SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Address and port of health checks and metrics.
@@ -43,10 +43,9 @@ pub(super) const OPS_BIND: &str = "127.0.0.1:9080";
 /// shorter than a delay that a user notices.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A session is revoked after retries from other networks in this number of consecutive generations
-/// of its refresh tokens. A single such retry can come from a client that changed its network while
-/// a response was in transit. An attacker who follows the rotations causes a retry in each
-/// generation.
+/// A session is revoked after retries from other networks for this number of consecutive refresh
+/// tokens. A single such retry can come from a client that changed its network while a response was
+/// in transit. An attacker who follows the rotations causes such a retry for each token.
 pub(super) const REFRESH_FOREIGN_GENERATIONS: &str = "2";
 
 /// Maximum number of live sessions per account.
@@ -55,7 +54,7 @@ pub(super) const SESSION_LIMIT: &str = "10";
 /// Absolute lifetime of a session.
 pub(super) const SESSION_MAX_AGE: Duration = Duration::from_hours(90 * 24);
 
-/// Sliding lifetime of a session.
+/// Sliding lifetime of a session: a session expires if it is not used for this long.
 pub(super) const SESSION_TTL: Duration = Duration::from_hours(30 * 24);
 
 /// Time limit for requests in progress at shutdown. The limit is shorter than the 30 seconds that

@@ -1,4 +1,5 @@
-//! Validation of the grace period for retried refreshes.
+//! Validation of `REFRESH_REUSE_GRACE`, the grace period during which a refresh can be retried with
+//! the replaced token.
 
 use std::time::Duration;
 
@@ -30,9 +31,9 @@ pub(super) fn check_longest(config_errors: &mut ConfigErrors, grace: Duration) {
 }
 
 /// Checks that the grace period is zero, or longer than the longest possible response time by at
-/// least [`MARGIN`]. A rotation may be committed although the client receives a 503 after that
-/// time. With a shorter grace period, a client that retries as instructed would be treated as an
-/// attacker.
+/// least [`MARGIN`]. After such a response time, the client receives a 503, although the rotation
+/// may have been committed. With a shorter grace period, a client that then retries as instructed
+/// would be treated as an attacker.
 pub(super) fn check(
     config_errors: &mut ConfigErrors,
     grace: Duration,

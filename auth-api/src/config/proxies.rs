@@ -17,8 +17,8 @@ pub struct TrustedProxies {
 
 /// The header in which trusted proxies send the address of the client whose request they forward.
 ///
-/// A proxy that sets one of the two headers forwards the client's value of the other header
-/// unchanged. Therefore, only the header that the proxy sets can be trusted.
+/// A proxy sets one of the two headers and forwards the other one unchanged from the client.
+/// Therefore, only the header that the proxy sets can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`, which nearly all proxies set.
@@ -73,9 +73,9 @@ pub enum InvalidProxies {
     TooLarge(IpNet),
 }
 
-/// Returns the shortest accepted prefix length. The length is short enough for a private network
-/// together with the adjacent network (10.0.0.0/8 and 11.0.0.0/8), and for the allocations of the
-/// largest members of an address registry.
+/// Returns the shortest prefix length that is accepted. With it, a network may be as large as a
+/// private network together with the adjacent network (10.0.0.0/8 and 11.0.0.0/8), or as the
+/// allocations of the largest members of an address registry.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,

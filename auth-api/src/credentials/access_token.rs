@@ -59,7 +59,8 @@ pub struct Issued {
 /// The caller that a valid token identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The session. Only the denylist shows whether the session has been revoked.
+    /// The session. The token does not show whether the session has been revoked; the denylist
+    /// does.
     pub session_id: SessionId,
 }
 
@@ -69,7 +70,7 @@ pub enum InvalidAccessToken {
     /// The token was not issued by this service, is for another audience, or has another type.
     #[error("not an access token of this service")]
     NotOurs,
-    /// Expired.
+    /// The token has expired.
     #[error("expired")]
     Expired,
     /// The token remains valid for longer than any token that is issued now.

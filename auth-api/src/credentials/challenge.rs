@@ -45,7 +45,7 @@ pub enum ChallengeRefused {
     /// The challenge was issued by this service, but for another domain, URI, or chain.
     #[error("made for another domain or chain")]
     OtherAudience,
-    /// Expired.
+    /// The challenge has expired.
     #[error("expired")]
     Expired,
     /// The challenge remains valid for longer than any challenge that is issued now.
@@ -126,7 +126,8 @@ impl ChallengeIssuer {
         )
     }
 
-    /// Splits the message and verifies its length, its encoding, and its MAC.
+    /// Splits the message at its nonce, and verifies its length, its encoding, and its MAC (the
+    /// keyed hash in the nonce).
     fn authentic<'m>(&self, message: &'m str) -> Result<Parts<'m>, ChallengeRefused> {
         if message.len() > MAX_LENGTH || !message.is_ascii() {
             return Err(ChallengeRefused::NotOurs);

@@ -38,8 +38,8 @@ const BLAKE3: &str = "$blake3$";
 const CONTEXT: &str = "session-reaper auth-api 2026-11 client secret";
 /// The maximum memory of an argon2id hash, in KiB.
 pub(super) const MOST_MEMORY: u32 = 128 * 1024;
-/// The maximum number of passes of an argon2id hash. With 19 MiB, as in the hashes that earlier
-/// releases wrote, each pass takes milliseconds.
+/// The maximum number of passes over the memory that an argon2id hash may specify. With 19 MiB, as
+/// in the hashes that earlier releases wrote, each pass takes milliseconds.
 pub(super) const MOST_PASSES: u32 = 16;
 
 impl SecretHash {

@@ -2,8 +2,8 @@ use schema::ids::SessionId;
 use schema::issued::FamilyKey;
 use secrecy::zeroize::Zeroizing;
 
-/// The number of random bytes in the secret of a refresh token. The random bytes are followed by a
-/// proof of the same length.
+/// The number of random bytes in the secret of a refresh token. They are followed by a proof of the
+/// same length: a hash that shows that the token was made with the key of its family.
 pub(super) const RANDOM_LENGTH: usize = 16;
 /// The length of a proof in bytes. It is 128 bits, the same as the length of a token's tag.
 pub(super) const PROOF_LENGTH: usize = 16;

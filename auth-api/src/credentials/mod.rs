@@ -3,8 +3,8 @@
 //!
 //! A client answers a [`Challenge`] with a [`Signature`], and receives either a [`RefreshToken`]
 //! and an [access token](access_token), or only a [`SessionToken`]. These credentials are made with
-//! the [`Secrets`] and the [`signing_keys`]. Each credential is parsed once, when it enters the
-//! service, and a parsed credential is authentic.
+//! the [`Secrets`] and the [`signing_keys`]. Each credential is parsed once, when the request that
+//! contains it is read. Parsing also verifies the credential, so a parsed credential is authentic.
 
 pub mod access_token;
 mod address;

@@ -12,7 +12,8 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "rt_", purpose: Purpose::RefreshToken };
-/// The length of the head: a session id of 16 bytes and a generation of 4 bytes (big endian).
+/// The length of the head, the first part of a token: a session id of 16 bytes and a generation of
+/// 4 bytes (big endian).
 const HEAD_LENGTH: usize = 16 + 4;
 /// The length of a token: the head, a secret of 32 bytes, and a tag of 16 bytes.
 const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
@@ -101,14 +102,14 @@ impl RefreshToken {
         prove(key, self.session_id(), self.generation(), &random).ct_eq(&proof).into()
     }
 
-    /// Seals `successor` so that it can be opened only with this token and `AUTH_SECRET`.
+    /// Encrypts `successor` so that it can be decrypted only with this token and `AUTH_SECRET`.
     pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
         let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
         seal(self.secret(), head, rest, secrets)
     }
 
-    /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
-    /// cannot be opened with this token and one of `secrets`.
+    /// Decrypts a successor that was [sealed](Self::seal) with this token. Returns `None` if
+    /// `sealed` cannot be decrypted with this token and one of `secrets`.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let mut head = [0; HEAD_LENGTH];

@@ -6,10 +6,10 @@ use super::secrets::{SealKey, Secrets};
 
 const NONCE_LENGTH: usize = 24;
 
-/// Seals a token for the holder of its predecessor. The sealed token can be opened only with both
-/// the predecessor's secret and `AUTH_SECRET`. An attacker who has a used token and the history of
-/// the database row (WAL, a backup, a log) cannot open it. Neither can an attacker who has
-/// `AUTH_SECRET` and the database.
+/// Seals (encrypts) a token for the holder of its predecessor. The sealed token can be opened only
+/// with both the predecessor's secret and `AUTH_SECRET`. An attacker who has a used token and the
+/// history of the database row (WAL, a backup, a log) cannot open it. Neither can an attacker who
+/// has `AUTH_SECRET` and the database.
 ///
 /// The algorithm is XChaCha20-Poly1305 with a key derived from the predecessor's secret and the
 /// first of `secrets`, and with the `head` of the sealed token as associated data. The result has
@@ -31,8 +31,9 @@ pub(super) fn seal(
     Ok(sealed)
 }
 
-/// Opens a token that was sealed by [`seal`]. Tries all of `secrets`, because another replica of
-/// auth-api may already seal tokens with a new secret. Returns `None` if no secret opens `sealed`.
+/// Opens (decrypts) a token that was sealed by [`seal`]. Tries all of `secrets`, because another
+/// replica of auth-api may already seal tokens with a new secret. Returns `None` if no secret opens
+/// `sealed`.
 pub(super) fn unseal(
     predecessor: &[u8],
     head: &[u8],

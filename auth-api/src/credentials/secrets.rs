@@ -22,7 +22,7 @@ struct Derived {
 #[derive(Clone)]
 pub struct Secrets(Arc<ArcSwap<Vec<Derived>>>);
 
-/// The purpose of a tag.
+/// The purpose of a tag (a keyed hash that shows that this service made a credential).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The last part of a refresh token.
@@ -47,7 +47,7 @@ pub enum SecretsError {
     Repeated(usize),
 }
 
-/// A key that seals the successor of a refresh token or a session token.
+/// A key with which the successor of a refresh token or a session token is encrypted.
 pub(crate) type SealKey = Zeroizing<[u8; 32]>;
 
 const SEAL_CONTEXT: &str =
@@ -125,14 +125,14 @@ impl Secrets {
         self.0.load().iter().any(|derived| tag(derived, purpose, parts).ct_eq(candidate).into())
     }
 
-    /// Derives, from the first secret, the key that seals a successor for the holder of
+    /// Derives, from the first secret, the key that encrypts a successor for the holder of
     /// `predecessor`.
     pub(crate) fn sealing_key(&self, predecessor: &[u8]) -> SealKey {
         seal_key(&self.0.load()[0], predecessor)
     }
 
-    /// Derives, from each secret, the key with which a successor for the holder of `predecessor`
-    /// may have been sealed.
+    /// Derives, from each secret, a key with which a successor for the holder of `predecessor` may
+    /// have been encrypted.
     pub(crate) fn opening_keys(&self, predecessor: &[u8]) -> Vec<SealKey> {
         self.0.load().iter().map(|derived| seal_key(derived, predecessor)).collect()
     }

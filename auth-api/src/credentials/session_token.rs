@@ -10,7 +10,7 @@ use super::secrets::{Purpose, Secrets, TAG_LENGTH};
 use super::tagged::{Forged, Kind, SECRET_LENGTH, Tagged, random_secret};
 
 const KIND: Kind = Kind { prefix: "ses_", purpose: Purpose::SessionToken };
-/// The length of the head, which is the session id.
+/// The length of the head, the first part of a token, which is the session id.
 const HEAD_LENGTH: usize = 16;
 /// The length of a token: the head, a secret of 32 bytes, and a tag of 16 bytes.
 const LENGTH: usize = HEAD_LENGTH + SECRET_LENGTH + TAG_LENGTH;
@@ -47,14 +47,14 @@ impl SessionToken {
         self.0.session_id()
     }
 
-    /// Seals `successor` so that it can be opened only with this token and `AUTH_SECRET`.
+    /// Encrypts `successor` so that it can be decrypted only with this token and `AUTH_SECRET`.
     pub fn seal(&self, successor: &Self, secrets: &Secrets) -> Result<Vec<u8>, getrandom::Error> {
         let (head, rest) = successor.0.bytes().split_at(HEAD_LENGTH);
         seal(self.secret(), head, rest, secrets)
     }
 
-    /// Opens a successor that was [sealed](Self::seal) with this token. Returns `None` if `sealed`
-    /// cannot be opened with this token and one of `secrets`.
+    /// Decrypts a successor that was [sealed](Self::seal) with this token. Returns `None` if
+    /// `sealed` cannot be decrypted with this token and one of `secrets`.
     #[must_use]
     pub fn unseal(&self, sealed: &[u8], secrets: &Secrets) -> Option<Self> {
         let head = &self.0.bytes()[..HEAD_LENGTH];

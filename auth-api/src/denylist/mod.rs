@@ -54,16 +54,17 @@ pub struct Denylist {
     /// How long a revoked session must be denied: until its last access token has expired.
     window: Duration,
     sync_interval: Duration,
-    /// The number of the connection over which this process has rebuilt the list, or 0 if the list
-    /// is not trusted.
+    /// The number of the Redis connection over which this process has rebuilt the list, or 0 if the
+    /// list is not trusted.
     trusted: AtomicU64,
-    /// The number of denials that could not be written since the last rebuild. If it is not 0, the
-    /// list is incomplete even if the marker exists.
+    /// The number of sessions that could not be added to Redis since the last rebuild. If it is not
+    /// 0, the list is incomplete even if the marker exists.
     missed: AtomicU64,
     wake: Notify,
 }
 
-/// A session's entry and the marker; each is `None` if it does not exist.
+/// The entry of a session and the marker (the key that states that the list is complete); each is
+/// `None` if it does not exist.
 type Entry = (Option<String>, Option<String>);
 
 impl Denylist {
@@ -141,9 +142,9 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions whose revocation has been committed. If Redis does not accept the write, the
-    /// list is incomplete. As soon as Redis responds again, every process reads PostgreSQL instead,
-    /// until the list is complete again.
+    /// Adds sessions whose revocation has been committed to the list. If Redis does not accept the
+    /// write, the list is incomplete. As soon as Redis responds again, every process reads
+    /// PostgreSQL instead, until the list is complete again.
     pub async fn deny(&self, ids: &[SessionId]) {
         if let Err(failure) = self.try_deny(ids).await {
             tracing::warn!(event = "denylist_write_failed", sessions = ids.len(), error = %failure, "revoked sessions not yet written to the denylist in Redis");
@@ -151,8 +152,8 @@ impl Denylist {
         }
     }
 
-    /// Denies sessions like [`Self::deny`], but if Redis does not accept the write, only returns
-    /// the error.
+    /// Adds sessions to the list like [`Self::deny`], but if Redis does not accept the write, only
+    /// returns the error.
     pub(crate) async fn try_deny(&self, ids: &[SessionId]) -> Result<(), RedisFailure> {
         if ids.is_empty() {
             return Ok(());
@@ -165,7 +166,7 @@ impl Denylist {
         answer.map(drop)
     }
 
-    /// Records that a session may have been revoked but not denied. The marker is deleted as soon
+    /// Records that a revoked session may be missing from the list. The marker is deleted as soon
     /// as Redis responds. From then on, every process reads PostgreSQL until the list is complete.
     pub fn doubt(&self) {
         self.missed.fetch_add(1, Ordering::SeqCst);

@@ -38,7 +38,8 @@ enum RebuildError {
     Random(#[from] getrandom::Error),
 }
 
-/// Sets the marker only if the epoch that this rebuild started with still exists.
+/// Sets the marker (the key that states that the list is complete) only if the epoch (the random
+/// value that identifies this rebuild) still exists.
 const SET_MARKER: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
     return 1

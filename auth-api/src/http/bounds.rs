@@ -28,8 +28,8 @@ struct Connection {
     place: Rc<Place>,
 }
 
-/// How long the rest of a response may take on a connection that is being closed to make room for
-/// another connection.
+/// How long the rest of a response may take when its connection is closed to make room for another
+/// connection.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Registers a new connection, or closes it if its network already has too many connections. Closes

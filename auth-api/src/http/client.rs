@@ -47,8 +47,8 @@ pub(super) fn is_near(ip: IpAddr) -> bool {
     }
 }
 
-/// Warns once about a proxy that appears to be missing from `TRUSTED_PROXIES`: all clients of such
-/// a proxy share one address, and therefore one quota.
+/// Logs a warning, only once, if a proxy appears to be missing from `TRUSTED_PROXIES`. All clients
+/// of such a proxy share one address, and therefore one quota.
 fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let was_forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
@@ -59,9 +59,10 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
     }
 }
 
-/// Warns once about a trusted proxy that sends client addresses only in the ignored header. All
-/// clients of such a proxy share the proxy's address. A client that sends the ignored header itself
-/// can cause this warning, but nothing else.
+/// Logs a warning, only once, if a trusted proxy sends client addresses only in the header that is
+/// not configured in `PROXY_HEADER`. This header is ignored, so all clients of the proxy appear to
+/// have the proxy's address. A client that sends the ignored header itself can also cause this
+/// warning, but it has no other effect.
 fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());
@@ -79,7 +80,7 @@ fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedPr
 type Hop = Option<IpAddr>;
 
 /// Determines the address of the client by following the request back through the trusted proxies,
-/// using only the header that they write.
+/// using only the header that these proxies set.
 ///
 /// The other header is never read. A proxy forwards that header unchanged from the client, so a
 /// client could use the header to choose its own address, or to hide behind the proxy's address by
@@ -92,10 +93,11 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAdd
     walk_back(peer, &path(headers, trusted.header(), hops), trusted)
 }
 
-/// Follows the path back from the peer, whose address is known. Stops at the first address that
-/// does not belong to a trusted proxy. Also stops at an address whose previous hop is unknown,
-/// because the path ends there, is malformed there, or hides the previous address. Returns the
-/// address at which it stopped, so it never returns an address that only an untrusted host claims.
+/// Follows the path of the request back from the peer, whose address is known, and returns the
+/// address at which it stops. It stops at the first address that does not belong to a trusted
+/// proxy. It also stops at an address if the hop before it is unknown: the path ends there, is
+/// malformed there, or hides the address. Therefore, it never returns an address that only an
+/// untrusted host claims.
 fn walk_back(peer: IpAddr, path: &[Hop], trusted: &TrustedProxies) -> IpAddr {
     let mut reached = peer;
     for hop in path.iter().rev() {

@@ -30,7 +30,7 @@ use crate::repeats::{Kind, Repeats};
 /// All connections of the API port.
 pub struct Connections {
     capacity: Capacity,
-    /// Whether the share also applies to trusted proxies and private networks.
+    /// Whether the limit for each network also applies to trusted proxies and private networks.
     share_of_all: bool,
     trusted: TrustedProxies,
     table: Mutex<Table>,

@@ -81,8 +81,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Accepts the token like [`Self::accept`], extends the session if that is due, and sets the
-    /// cookie that the browser must use from now on.
+    /// Accepts the token like [`Self::accept`], extends the session if its extension is due, and
+    /// sets the cookie that the browser must use from now on.
     pub(crate) async fn accept_and_renew(
         &self,
         state: &web::Data<State>,
@@ -109,8 +109,8 @@ impl PresentedCookie<'_> {
         Problem::Unauthenticated
     }
 
-    /// Returns the status of the token at the time at which the request arrived. A client is not
-    /// penalized for what other requests did while its own request waited for the database.
+    /// Returns the status of the token at the time at which the request arrived. What other
+    /// requests did while this request waited for the database does not count against the client.
     fn token_status(&self, tokens: &CookieTokens, now: DateTime<Utc>) -> TokenStatus {
         let presented = self.token.hash();
         let arrived = now - TimeDelta::from_std(self.arrived.elapsed()).unwrap_or_default();
@@ -170,8 +170,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Extends the session and replaces its token, if that is due. If writing to the database
-    /// fails, the request still succeeds, and the next request renews the session.
+    /// Extends the session and replaces its token, if the extension is due. If writing to the
+    /// database fails, the request still succeeds, and the next request renews the session.
     async fn renew(
         &self,
         state: &web::Data<State>,

@@ -35,8 +35,8 @@ pub async fn limit(
     apply(request, state, (route, ip, None), state.limits.count(route, ip, subject).await)
 }
 
-/// Counts a login against the quota of the wallet that signed the login. The login has already been
-/// counted by its network.
+/// Counts a login against the quota of the wallet that signed the login. Call this after the login
+/// has been counted against the quota of its network.
 ///
 /// Call this only after the signature has been verified. Otherwise, anyone could use up the quota
 /// of a wallet, or find out how much of the quota remains.
@@ -105,8 +105,8 @@ fn apply(
     Err(Problem::RateLimited { wait })
 }
 
-/// Records a verdict in addition to the earlier verdict on the same request, for the rate-limit
-/// headers of the response.
+/// Records the result of a rate limit, in addition to earlier results for the same request, for the
+/// rate-limit headers of the response.
 pub fn show(request: &HttpRequest, verdict: Verdict) {
     let mut extensions = request.extensions_mut();
     let verdict = match extensions.remove::<Verdict>() {

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 /// The other end of a request's connection: the client, or the proxy that forwarded the request.
 ///
 /// Work that outlives its request ([`Tasks`](crate::tasks::Tasks)) receives no signal when the
-/// client disconnects, and a process that was suspended reads requests whose clients disconnected
+/// client disconnects. A process that was suspended may read requests of clients that disconnected
 /// long ago. Only the socket shows whether the client is still connected.
 #[derive(Clone)]
 pub struct Peer(Option<Arc<TcpStream>>);

@@ -66,7 +66,7 @@ pub enum Problem {
     },
     /// 503: a database is unavailable or too busy. The client can retry after one second.
     Unavailable,
-    /// 503: like [`Self::Unavailable`], with advice in the detail.
+    /// 503: the same as [`Self::Unavailable`], but the detail contains advice for the client.
     UnavailableUnless(Cow<'static, str>),
     /// 500: an internal error.
     Internal,

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
 
-/// The minimum time from the arrival of a request to its rejection. It is several times longer than
-/// the lookups that precede a rejection, so it hides the duration of the lookups even on a busy
-/// machine. It is too short for a person to notice.
+/// The minimum time from the arrival of a request to its rejection. The lookups that precede a
+/// rejection take only a fraction of this time, so the delay hides their duration even on a busy
+/// machine. The delay is too short for a person to notice.
 const MINIMUM: Duration = Duration::from_millis(3);
 
 /// Waits until the minimum delay has passed since `arrived`, the time at which the request arrived.

@@ -7,16 +7,16 @@ use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::quota::{Left, Quota};
 
-/// Counts requests in this process only. With several processes, each of them allows the whole
-/// quota.
+/// Counts requests in this process only. If there are several processes, a client can use the whole
+/// quota in each of them.
 pub(super) struct InProcess {
     limiter: RateLimiter<String, Bounded, DefaultClock, StateInformationMiddleware>,
     quota: Quota,
 }
 
-/// The states of at most [`MOST_KEYS`] keys. The states use about six megabytes for each policy. If
-/// a new key would exceed the maximum, all states are dropped. Every client then has a fresh quota,
-/// which is better than unbounded memory.
+/// The counters of at most [`MOST_KEYS`] clients. They use about six megabytes for each policy (one
+/// quota of a route). If a new client would exceed the maximum, all counters are dropped. Every
+/// client then has its full quota again, which is better than unbounded memory.
 struct Bounded(HashMapStateStore<String>);
 
 const MOST_KEYS: usize = 50_000;
@@ -47,7 +47,7 @@ impl InProcess {
         }
     }
 
-    /// Drops the state of clients whose whole quota is available again.
+    /// Drops the counters of clients whose whole quota is available again.
     pub(super) fn forget_the_rested(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();

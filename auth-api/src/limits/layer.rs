@@ -5,7 +5,8 @@ use ipnet::{IpNet, Ipv6Net};
 /// A network by which a request is counted.
 ///
 /// A provider assigns at least a /64 to a customer, often a /56, and a /48 on request. So each of
-/// these networks has a quota, and a /48 has 64 times the quota of a /64, not 65,536 times.
+/// these networks has a quota of its own. A /48 has 64 times the quota of a /64, although it
+/// contains 65,536 of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layer {
     /// An IPv4 address, or the /64 of an IPv6 address.
@@ -20,7 +21,7 @@ impl Layer {
     /// All layers, the smallest network first.
     pub(super) const ALL: [Self; 3] = [Self::Narrowest, Self::V6Slash56, Self::V6Slash48];
 
-    /// Returns the name of the layer's policy. Clients see this name.
+    /// Returns the name of this layer's quota in the rate-limit headers.
     pub(super) fn policy(self) -> &'static str {
         match self {
             Self::Narrowest => "ip",

@@ -56,7 +56,8 @@ pub struct Quotas {
     pub read_session: Quota,
 }
 
-/// The rate limits of all routes.
+/// The rate limits of all routes. A *policy* is one quota of a route, with the property by which it
+/// counts requests.
 pub struct Limits {
     redis: Arc<Redis>,
     /// The policies of each route, in the order of [`Route::SHARED`]. Empty if `RATE_LIMIT=off`.
@@ -114,7 +115,7 @@ impl Limits {
         self.count_shared(route, Counted::subject(ip, subject)).await
     }
 
-    /// Counts a login that creates an account.
+    /// Counts a login that creates an account against the quota for new accounts of its network.
     pub async fn count_new_account(&self, ip: IpAddr) -> Option<Verdict> {
         self.count_shared(Route::Login, Counted::new_account(ip)).await
     }
@@ -190,7 +191,7 @@ impl Limits {
         Ok(results)
     }
 
-    /// Drops the state of clients whose whole quota is available again. Call this periodically.
+    /// Drops the counters of clients whose whole quota is available again. Call this periodically.
     pub fn forget_the_rested(&self) {
         let here = self.sessions.iter().chain(&self.strangers);
         self.shared

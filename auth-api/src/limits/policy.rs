@@ -25,7 +25,7 @@ impl Key {
     }
 }
 
-/// The properties by which a request is counted.
+/// The properties of a request by which quotas count it.
 #[derive(Clone, Copy)]
 pub(super) struct Counted<'r> {
     /// The address that the request comes from.
@@ -52,7 +52,7 @@ impl<'r> Counted<'r> {
     }
 }
 
-/// One quota of a route.
+/// One quota of a route, and the property by which the quota counts requests.
 pub(super) struct Policy {
     pub(super) key: Key,
     /// The name that clients see.
@@ -67,16 +67,15 @@ impl Policy {
     }
 
     /// Returns a policy for each network that an address belongs to, the smallest network first. A
-    /// request that the policy of a smaller network rejects is not counted by the policies of the
-    /// larger networks.
+    /// request that exceeds the quota of a smaller network is not counted for the larger networks.
     pub(super) fn networks(quota: Quota) -> impl Iterator<Item = Self> {
         Layer::ALL.into_iter().map(move |layer| {
             Self::new(Key::Network(layer), layer.policy(), quota.times(layer.factor()))
         })
     }
 
-    /// Returns the key under which a request is counted, or `None` if this policy does not apply to
-    /// the request.
+    /// Returns the network, wallet or session for which this policy counts a request, or `None` if
+    /// the policy does not apply to the request.
     pub(super) fn key_for(&self, counted: &Counted<'_>) -> Option<String> {
         match self.key {
             Key::Network(layer) => counted.by_network.then(|| layer.network(counted.from))?,
@@ -85,7 +84,7 @@ impl Policy {
         }
     }
 
-    /// Returns whether the response shows this policy to the client.
+    /// Returns whether the rate-limit headers of the response contain this policy.
     pub(super) fn is_shown(&self, counted: &Counted<'_>) -> bool {
         match self.key {
             Key::Network(layer) => layer.network(counted.from).is_some(),
@@ -95,8 +94,8 @@ impl Policy {
     }
 }
 
-/// Counts a request by these policies in this process only, up to the first policy whose quota is
-/// used up.
+/// Counts a request against the quotas of these policies, in this process only. Stops at the first
+/// policy whose quota is used up.
 pub(super) fn count_in_process(counted: &[(&Policy, String)]) -> Vec<Result<Left, Left>> {
     let mut results = Vec::with_capacity(counted.len());
     for (policy, name) in counted {

@@ -2,9 +2,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// A number of requests in a period. All these requests may be made at once. After that, one more
-/// request is allowed each time one share of the period has passed. A share is the period divided
-/// by the number of requests (GCRA, a leaky bucket).
+/// A number of requests in a period, such as 60 requests per minute. A client may send all of them
+/// at once. After that, one more request is allowed each time one share of the period has passed:
+/// in the example, one request per second. The algorithm is GCRA, a leaky bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     requests: NonZeroU32,
@@ -18,7 +18,7 @@ pub struct Quota {
 )]
 pub struct InvalidQuota;
 
-/// The remainder of a quota.
+/// The part of a quota that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     /// The number of requests that would be allowed now.
@@ -44,8 +44,8 @@ impl Quota {
         sensible.then_some(Self { requests, period }).ok_or(InvalidQuota)
     }
 
-    /// Returns a quota with `factor` times as many requests in the same period, but with at most
-    /// one request per microsecond, which is the resolution of the counts.
+    /// Returns a quota with `factor` times as many requests in the same period. The result allows
+    /// at most one request per microsecond, because times are measured in microseconds.
     pub(super) fn times(self, factor: u32) -> Self {
         let most = u32::try_from(self.period.as_micros())
             .ok()
@@ -65,13 +65,15 @@ impl Quota {
         self.period.as_secs()
     }
 
-    /// Returns the share of the period that one request uses, in whole microseconds.
+    /// Returns the share of the period that one request uses: the period divided by the number of
+    /// requests, in whole microseconds.
     pub(super) fn share(self) -> Duration {
         Duration::from_micros(self.share_us())
     }
 
-    /// Returns the maximum debt of a client, in microseconds: the shares of all requests of the
-    /// quota together. A debt is time that the client's requests have used in advance.
+    /// Returns the maximum debt of a client, in microseconds. Each request adds one share of the
+    /// period to the debt, and the debt decreases as time passes. At the maximum, the quota is used
+    /// up.
     pub(super) fn limit_us(self) -> u64 {
         self.share_us() * u64::from(self.requests.get())
     }
@@ -81,7 +83,7 @@ impl Quota {
         self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
     }
 
-    /// Returns the remainder of the quota for a client with a debt of `debt_us` microseconds.
+    /// Returns what is left of the quota for a client with a debt of `debt_us` microseconds.
     pub(super) fn left(self, debt_us: u64) -> Left {
         let (share, free) = (self.share_us(), self.limit_us().saturating_sub(debt_us));
         Left { requests: free / share, one_more: Duration::from_micros(share - free % share) }

@@ -35,7 +35,7 @@ impl Route {
     /// All routes.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// The routes whose requests all processes count together.
+    /// The routes whose requests are counted in Redis, so that all processes share the counts.
     pub(super) const SHARED: [Self; 5] =
         [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
@@ -46,7 +46,7 @@ impl Route {
         self.into()
     }
 
-    /// Returns the scopes by which requests to the route are counted.
+    /// Returns the scopes (the properties by which requests are counted) that apply to the route.
     #[must_use]
     pub fn scopes(self) -> &'static [Scope] {
         match self {

@@ -4,23 +4,24 @@ use super::policy::{Key, Policy};
 use super::quota::Left;
 use super::route::Scope;
 
-/// The remainder of one quota.
+/// What is left of one quota.
 #[derive(Debug, PartialEq, Eq)]
 struct Remaining {
     /// Whether this is the quota of a wallet or session.
     of_subject: bool,
-    /// The list item in the `RateLimit` header.
+    /// The item in the list in the `RateLimit` header.
     item: String,
 }
 
-/// The result of counting a request.
+/// The result of checking a request against the rate limits.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The value of the `RateLimit-Policy` header.
     pub policies: String,
-    /// The remainder of each quota, for the `RateLimit` header.
+    /// What is left of each quota, for the `RateLimit` header.
     left: Vec<Remaining>,
-    /// The scope whose quota is used up, and the time to wait. `None` if the request is allowed.
+    /// If a quota is used up, the property by which it counts requests, and the time to wait.
+    /// `None` if the request is allowed.
     pub refused: Option<(Scope, Duration)>,
 }
 
@@ -55,7 +56,7 @@ impl Verdict {
         Self { policies: policies.collect::<Vec<_>>().join(", "), left: left.collect(), refused }
     }
 
-    /// Adds the remainders from an earlier verdict on the same request.
+    /// Adds the quotas from an earlier check of the same request.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
         Self { left: before.left.into_iter().chain(self.left).collect(), ..self }

@@ -3,8 +3,8 @@
 //!
 //! A Redis server that hangs must delay requests only once. The first command that times out opens
 //! the breaker. While the breaker is open, requests do not contact Redis: the denylist is read from
-//! PostgreSQL, and limits are counted in process. Only the rebuild of the denylist, which no
-//! request waits for, continues to contact Redis. The breaker closes when the rebuild receives a
+//! PostgreSQL, and rate limits are counted in this process. Only the rebuild of the denylist, which
+//! no request waits for, continues to contact Redis. The breaker closes when the rebuild receives a
 //! response within `REDIS_TIMEOUT`.
 
 mod link;
@@ -114,8 +114,8 @@ impl Redis {
         }
     }
 
-    /// Returns the key for this name. The prefix is in braces, which makes it a hash tag: all keys
-    /// are in one slot of a cluster.
+    /// Returns the key in Redis for this name. The prefix of the key is in braces, which makes it a
+    /// hash tag: all keys are stored in the same slot of a Redis cluster.
     pub(crate) fn key(&self, name: impl fmt::Display) -> String {
         format!("{}:{name}", self.prefix)
     }

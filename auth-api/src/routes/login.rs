@@ -89,7 +89,8 @@ struct Login {
     challenge: AnsweredChallenge,
     client: Client,
     transport: Transport,
-    /// The session of the cookie that the new cookie replaces, if there is one.
+    /// The session that this login replaces, with the hash of its cookie's token: the session of
+    /// the cookie in the request. `None` unless both sessions use cookies.
     replaced: Option<(SessionId, TokenHash)>,
 }
 
@@ -103,13 +104,13 @@ struct CreatedSession {
     ended: Vec<Ended>,
     /// Whether the login created the account.
     new_account: bool,
-    /// The verdict of the limit on new accounts, if the login created an account.
+    /// The result of the limit on new accounts, if the login created an account.
     counted: Option<Verdict>,
 }
 
-/// The outcome of a login.
+/// The result of a login, successful or not.
 struct LoginResult {
-    /// The verdict of the limit on new accounts, if the login created an account or would have
+    /// The result of the limit on new accounts, if the login created an account or would have
     /// created one.
     counted: Option<Verdict>,
     result: Result<(Login, CreatedSession), Problem>,
@@ -222,7 +223,8 @@ pub(super) async fn post(
     }
 }
 
-/// Returns the session whose cookie the new session's cookie replaces, if there is one.
+/// Returns the session of the cookie in the request, with the hash of the cookie's token, if the
+/// new session also uses a cookie. The new cookie replaces the old one, so the old session ends.
 fn replaced(
     http: &HttpRequest,
     state: &State,
@@ -300,8 +302,8 @@ impl LoginResult {
 }
 
 /// Runs the login transaction. It locks the account's row first, so logins to one account run one
-/// after another. The session limit is therefore exact, and the last login to commit keeps its
-/// session.
+/// after another. Therefore, the number of sessions never exceeds the limit, and the session of the
+/// login that commits last is never ended by an earlier login.
 async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, LoginFailure> {
     let session_id = SessionId::generate();
     let Login { challenge, client, replaced, .. } = login;

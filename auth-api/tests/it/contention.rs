@@ -8,8 +8,8 @@ use testkit::{AuthApi, Database, Wallet};
 
 const CLIENTS: usize = 64;
 const ACCOUNTS: usize = 4;
-/// Additional clients, each with its own account. No other login ends their sessions, so that a
-/// logout and a reuse occur on any machine.
+/// The number of additional clients, each with its own account. No other login ends their sessions,
+/// so a logout and a reuse occur even on a slow machine.
 const ALONE: usize = 3;
 /// Logins per client.
 const ROUNDS: usize = 3;

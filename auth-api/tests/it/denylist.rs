@@ -38,7 +38,8 @@ impl Stage {
         assert_eq!(self.api.logout(&self.revoked.access).await.status, 204);
     }
 
-    /// Asserts that the revoked token is denied and the live one is accepted.
+    /// Asserts that the token of the revoked session is rejected and the token of the live session
+    /// is accepted.
     async fn check_tokens(&self) {
         self.api.denies(&self.revoked.access).await;
         assert_eq!(self.api.session(&self.live.access).await.status, 200);

@@ -1,5 +1,5 @@
-//! Clients that use more than their share of connections ([`connections`]), of session reads and
-//! log lines ([`reads`]), and of accounts ([`accounts`]). The attacker and the victim are on two
+//! Clients that use more than their share of connections ([`connections`]), of reads and log lines
+//! ([`reads`]), and of new accounts ([`accounts`]). The attacker and the victim are on two
 //! networks.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 

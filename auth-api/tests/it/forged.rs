@@ -151,7 +151,8 @@ async fn tokens_forged_with_auth_secret_end_no_session() {
     assert_eq!(next.session_id, *id);
 }
 
-/// Shows that the forged tokens lack only the family key.
+/// A forged token that is also made with the family key ends the session. This shows that the other
+/// forged tokens lack only this key.
 #[tokio::test]
 async fn old_generation_with_the_family_key_ends_its_session() {
     for end in End::ALL {
@@ -166,8 +167,8 @@ async fn old_generation_with_the_family_key_ends_its_session() {
     }
 }
 
-/// A process that has the key in memory rotates in one statement. It treats every other token like
-/// a process without the key.
+/// A process that has the family key in memory rotates the token in one statement. It treats every
+/// other token like a process without the key.
 #[tokio::test]
 async fn family_key_is_read_once_per_process() {
     let database = Database::create().await;

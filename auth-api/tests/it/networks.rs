@@ -45,8 +45,9 @@ async fn refresh_from(api: &AuthApi, network: &str, refresh_token: &str) -> Answ
     refresh_with(api, network, None, refresh_token).await
 }
 
-/// Moves the last rotation back in time, but not the rotation before it. A request that seems to
-/// arrive before the rotation does not count, and arrival times are accurate to a few milliseconds.
+/// Moves the last rotation back in time, but not the rotation before it. Without this, a request
+/// could appear to arrive before the rotation, and it would not count: arrival times are accurate
+/// only to a few milliseconds.
 async fn rotated_earlier(database: &Database, by: &str) {
     database
         .execute(&format!("UPDATE token_families SET rotated_at = rotated_at - interval '{by}'"))

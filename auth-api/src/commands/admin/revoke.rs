@@ -38,8 +38,8 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// The error message if the denials could not be written to Redis. The revocation is committed, and
-/// the next rebuild of the denylist adds the denials, so no action is required.
+/// The error message if the sessions could not be added to the denylist in Redis. The revocation is
+/// committed, and the next rebuild of the denylist adds them, so no action is required.
 pub(super) const NOT_DENIED: &str = "what was revoked is revoked, but Redis was not told: access tokens of these sessions remain \
                                      valid for up to another DENYLIST_SYNC_INTERVAL";
 

@@ -69,9 +69,9 @@ pub(super) fn summary(Done { matched, revoked, dry_run }: Done) -> String {
     }
 }
 
-/// Ends the sessions that match `filter` or, if `dry_run` is `true`, counts them. A failure to
-/// write denials to Redis is reported only at the end, because the revocation in PostgreSQL takes
-/// precedence. `filters` is the text of the filter for the audit log.
+/// Ends the sessions that match `filter` or, if `dry_run` is `true`, counts them. If the denylist
+/// in Redis cannot be written, this is reported only at the end, because the revocation in
+/// PostgreSQL takes precedence. `filters` is the text of the filter for the audit log.
 pub(super) async fn sweep(
     connection: &mut AsyncPgConnection,
     config: &AccountsConfig,

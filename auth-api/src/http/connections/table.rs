@@ -23,7 +23,7 @@ pub(in crate::http) struct Progress {
 pub(super) struct Capacity {
     /// The maximum number of connections.
     pub(super) most: usize,
-    /// While more connections than this are open, idle connections are closed.
+    /// If more connections than this are open, idle connections are closed.
     pub(super) room: usize,
     /// The maximum number of connections from one network.
     pub(super) share: usize,
@@ -35,10 +35,10 @@ pub(super) struct Table {
     /// The last number assigned to a connection, or to a time at which a connection became idle.
     last: u64,
     open: HashMap<u64, Connection>,
-    /// Connections without a request in progress, the longest idle one first.
+    /// The connections without a request in progress, in the order in which they became idle.
     idle: BTreeMap<u64, u64>,
     networks: HashMap<Arc<str>, Network>,
-    /// `true` from the time at which half of the maximum number of connections is open, until the
+    /// Becomes `true` when half of the maximum number of connections is open, and `false` when the
     /// number drops well below half.
     past_half: bool,
 }
@@ -60,8 +60,8 @@ struct Network {
 /// The effects of a new connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entered {
-    /// `true` if the connection was rejected because its network has reached the share and has no
-    /// idle connection.
+    /// `true` if the connection was rejected because its network has reached its maximum number of
+    /// connections and has no idle connection.
     pub(super) refused: bool,
     pub(super) closed_of_network: usize,
     pub(super) closed_of_port: usize,

@@ -142,9 +142,9 @@ async fn rotate(
     Ok(Some(Refreshed::Next { session, successor, retry: false }))
 }
 
-/// Extends the session's expiration if the new expiration is later by at least the threshold. The
-/// rotation is already committed. If the extension fails, the client still gets its tokens, and the
-/// next refresh extends the session.
+/// Extends the session's expiration if the new expiration is later by at least the threshold
+/// (`EXTEND_THRESHOLD`). The rotation is already committed. If the extension fails, the client
+/// still gets its tokens, and the next refresh extends the session.
 async fn slide(
     state: &State,
     connection: &mut Lease<'_>,
@@ -231,7 +231,8 @@ async fn decide_old(
 /// The decision about an old token.
 struct Judged {
     refreshed: Refreshed,
-    /// Set if the request is a retry from a network that is not among the networks of the family.
+    /// Set if the request is a retry from a network other than those from which the family was last
+    /// used.
     foreign: Option<Foreign>,
 }
 

@@ -15,7 +15,7 @@ use crate::credentials::{RefreshToken, Secrets, same_hash};
 
 /// An old token and the request that presents it.
 pub(super) struct OldToken<'t> {
-    /// A token that its family issued, with a generation below the current one.
+    /// A token that its family (the refresh tokens of the session) issued before the current token.
     pub(super) token: &'t RefreshToken,
     /// The hash of the request's `Idempotency-Key`.
     pub(super) attempt: Option<TokenHash>,
@@ -32,33 +32,35 @@ pub(super) struct Rules {
     /// The time after the rotation during which a retry without the key of the first attempt is
     /// accepted.
     pub(super) grace: Duration,
-    /// A retry from another network counts as reuse if such retries have occurred in this number of
-    /// consecutive generations. If 0, this check is disabled.
+    /// A retry from another network counts as reuse if such retries have occurred for this number
+    /// of consecutive refresh tokens. If 0, this check is disabled.
     pub(super) foreign_generations: u16,
 }
 
-/// The verdict on an old token.
+/// The decision about an old token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A retry, which gets the current token again. `foreign` is set if the retry came from another
     /// network and without the key of the first attempt.
     Retry { successor: RefreshToken, foreign: Option<Foreign> },
     /// The request is not known to be reuse, but it is too late: the token's successor can no
-    /// longer be returned.
+    /// longer be returned, because it was replaced, too, or because it cannot be decrypted.
     Superseded,
-    /// Reuse. `foreign` is set if the networks of the retries are the reason.
+    /// Reuse, which ends the session. `foreign` is set if the reason is that retries came from
+    /// other networks.
     Reuse { foreign: Option<Foreign> },
 }
 
 impl Verdict {
-    /// Returns `true` if the verdict ends the session or counts toward ending it.
+    /// Returns `true` if the decision ends the session or counts toward ending it.
     pub(super) fn is_held_against_the_client(&self) -> bool {
         matches!(self, Self::Reuse { .. } | Self::Retry { foreign: Some(_), .. })
     }
 }
 
 impl OldToken<'_> {
-    /// Decides based on the state of the family. A lock on the family's row must be held.
+    /// Makes the decision from the state of the family. The caller must have locked the family's
+    /// row.
     pub(super) fn judge(&self, family: &FamilyState, secrets: &Secrets, rules: Rules) -> Verdict {
         let behind = family.issued.generation - i64::from(self.token.generation());
         match behind {
@@ -103,7 +105,7 @@ impl OldToken<'_> {
         Verdict::Retry { successor, foreign }
     }
 
-    /// Returns the number of consecutive generations with a retry from another network, if this
+    /// Returns the number of consecutive refresh tokens with a retry from another network, if this
     /// request is such a retry. A request that arrived before the rotation is not such a retry,
     /// because its token was still the current one.
     fn foreign(&self, family: &FamilyState) -> Option<Foreign> {
