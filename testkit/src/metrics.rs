@@ -32,7 +32,7 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), text)
 }
 
-/// Removes the label with the name of the database, which every series of session-reaper has.
+/// Removes the label that contains the name of the database from every series of session-reaper.
 #[must_use]
 pub fn without_database(text: &str) -> String {
     let line = |line: &str| {

@@ -27,8 +27,8 @@ impl Reaped {
     }
 }
 
-/// Starts session-reaper with only the privileges of its role, JSON logs, chunks of 100 rows, and
-/// no pauses. `env` overrides these settings.
+/// Starts session-reaper with only the privileges of its role, JSON logs, chunks (transactions) of
+/// 100 rows, and no idle time between them. `env` overrides these settings.
 #[must_use]
 pub fn start_reaper(database: &Database, args: &[&str], env: &[(&str, &str)]) -> Program {
     let url = database.url_as("session_reaper");
@@ -71,7 +71,7 @@ pub async fn reap_by(database: &Database, config: &str, env: &[(&str, &str)]) ->
         .await
 }
 
-/// The point at which a [`Parking`] stops a delete.
+/// The point at which a [`Parking`] stops a delete statement.
 #[derive(Clone, Copy, Debug)]
 pub enum ParkAt {
     /// The statement has its snapshot and has not read a row yet. Only deletes that see at most
@@ -94,8 +94,8 @@ pub enum ParkAt {
     },
 }
 
-/// A barrier that stops every delete from a table at one point. The barrier is an advisory lock. A
-/// trigger waits for this lock at the given point. The wait has no time limit, because the trigger
+/// A barrier that stops every delete from a table at one point. The barrier is an advisory lock,
+/// for which a trigger waits at this point. The wait has no time limit, because the trigger
 /// disables `lock_timeout`.
 pub struct Parking {
     holder: Client,

@@ -1,6 +1,6 @@
-//! The history of a round: every committed transaction, in commit order, with the row versions that
-//! it wrote; the rows that writers updated or locked; and the rows that reapers deleted, each with
-//! the snapshot of the statement that deleted it.
+//! The history of a round. It contains every committed transaction, in commit order, with the row
+//! versions that it wrote. It also contains the rows that writers updated or locked, and the rows
+//! that reapers deleted, each with the snapshot of the statement that deleted it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -200,14 +200,14 @@ impl History {
         }
     }
 
-    /// Returns the version of the row that is visible if the changes of the transaction `beside`
-    /// are visible in addition to the changes that the snapshot shows.
+    /// Returns the version of the row that is visible in the snapshot, or would be visible if the
+    /// snapshot also included the changes of the transaction `beside`.
     pub(crate) fn row(&self, uid: i64, snapshot: &Snapshot, beside: Option<u64>) -> Option<Row> {
         latest(self.rows.get(&uid)?, snapshot, beside)
     }
 
-    /// Returns whether an account has a visible open order if the changes of the transaction
-    /// `beside` are visible in addition to the changes that the snapshot shows.
+    /// Returns whether an account has an open order that is visible in the snapshot, or would be
+    /// visible if the snapshot also included the changes of the transaction `beside`.
     pub(crate) fn has_open_order(
         &self,
         account: i64,
@@ -230,7 +230,8 @@ impl Delete {
     }
 }
 
-/// The versions are in commit order. For a single row, this is also the order of the writes.
+/// Returns the latest visible version of a row. The versions are in commit order. For a single row,
+/// this is also the order of the writes.
 fn latest<T: Copy>(versions: &[Version<T>], snapshot: &Snapshot, beside: Option<u64>) -> Option<T> {
     let seen = versions
         .iter()

@@ -241,9 +241,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Returns why `member` prevents the deletion of `deleted` if the changes of the transaction
-    /// `beside` are visible in addition to the changes that the snapshot shows. Returns `None` if
-    /// `member` does not prevent the deletion.
+    /// Returns why `member` prevents the deletion of `deleted`, or `None` if it does not. This is
+    /// evaluated for the snapshot, with the changes of the transaction `beside` in addition.
     #[allow(clippy::too_many_arguments, reason = "each is one fact of the decision")]
     fn stays(
         &self,
@@ -315,7 +314,7 @@ impl<'a> Judge<'a> {
     }
 
     /// (d): the report of a run matches the rows that the run deleted. If a run lost its
-    /// connection, its report may lack its last chunk.
+    /// connection, its report may not include its last chunk (transaction).
     fn reports(&mut self) {
         for run in self.runs {
             let Some(targets) = run.report["targets"].as_array() else { continue };

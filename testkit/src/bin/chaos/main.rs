@@ -1,5 +1,6 @@
-//! A randomized concurrent checker of session-reaper. Reapers delete while writers write and
-//! nemeses inject faults. Afterwards, the complete history is checked. docs/chaos.md explains it.
+//! A randomized concurrent checker of session-reaper. Reapers delete rows while writers write and
+//! faults (*nemeses*) are injected. Afterwards, the complete history is checked. docs/chaos.md
+//! explains it.
 //!
 //! Read [`plan`] first (the operations of a round), then [`round`] (its execution), [`history`]
 //! (what is recorded), and [`invariants`] and [`quiet`] (what must hold).

@@ -59,7 +59,7 @@ impl Done {
 
 /// A server process that still exists this long after its reaper was killed counts as left behind.
 /// A statement ends after at most 2 s, and the server checks five times per second whether the
-/// client still exists, so this time is long enough even for a busy machine.
+/// client is still connected. The time is therefore long enough even for a busy machine.
 const LEFT_BEHIND: Duration = Duration::from_mins(2);
 
 impl Scene<'_> {
@@ -119,8 +119,9 @@ impl Scene<'_> {
         self.reapers.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// If `part`, a number from 0 to 1, is at least 0.5, waits until the reaper has deleted rows in
-    /// its current run. Otherwise, sleeps for `part` times half a second.
+    /// Waits before a fault is injected. If `part`, a number from 0 to 1, is at least 0.5, waits
+    /// until the reaper has deleted rows in its current run. Otherwise, sleeps for `part` times
+    /// half a second.
     async fn at_work(&self, slot: &Slot, part: f64) -> Result {
         if part < 0.5 {
             tokio::time::sleep(Duration::from_millis(500).mul_f64(part)).await;

@@ -79,8 +79,8 @@ async fn now(client: &Client) -> Result<f64> {
         .try_get(0)?)
 }
 
-/// Returns the rows that a reaper should delete at the time `at`, except the rows that cannot be
-/// deleted while the rows `held` are locked.
+/// Returns the rows that a reaper should delete at the time `at`. Rows whose deletion is impossible
+/// while the rows `held` are locked are not included.
 async fn due(
     client: &Client,
     plan: &Plan,

@@ -27,7 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) transactions: u64,
 }
 
-/// Number of rows in a large group. The reaper locks at most 10,000 rows in a chunk.
+/// Number of rows in a large group (rows that are deleted only together). The reaper locks at most
+/// 10,000 rows of groups in a chunk (transaction).
 const LARGE_GROUP: i64 = 10_200;
 
 /// Plays a round on a new database.

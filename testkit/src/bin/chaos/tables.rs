@@ -229,9 +229,9 @@ impl Tables {
     }
 }
 
-/// Returns a due time, as an offset from now in seconds. A row that is not `live` is due with any
-/// retention. Some live rows are past their time but within the retention, and some become due
-/// during the round.
+/// Returns a random due time, as an offset from now in seconds. If `live` is `false`, the row is
+/// due with any retention. If `live` is `true`, the time may be past but within the retention, and
+/// the row may become due during the round.
 pub(crate) fn offset(rng: &mut Rng, live: bool) -> f64 {
     const DAY: f64 = 86_400.0;
     match (live, rng.u8(..10)) {

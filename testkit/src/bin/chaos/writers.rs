@@ -192,7 +192,8 @@ fn position(shared: &Shared, from: f64) -> i64 {
     (from * shared.next.load(Ordering::Relaxed) as f64) as i64
 }
 
-/// The maximum distance, in rows, between the reapers and the rows ahead of them that writers pick.
+/// The maximum distance, in rows, between the last row that a reaper deleted and a row that a
+/// writer picks after it.
 const REACH: f64 = 150.0;
 
 /// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably a row

@@ -23,8 +23,8 @@ use crate::page::{grouped, text, then, title};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// The sessions that become due, for each reason: the number of rows and their minimum age. The
-/// ages exceed the retention of one day and of seven days.
+/// The sessions that become due: for each reason (expired, revoked), the number of rows and their
+/// minimum age. The ages exceed the retention of one day and of seven days.
 const EXPIRED: (i32, &str) = (120_000, "1 day 1 hour");
 const REVOKED: (i32, &str) = (80_000, "7 days 1 hour");
 /// Sessions that have ended within the retention period. They must stay.
