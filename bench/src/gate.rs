@@ -1,5 +1,5 @@
-//! The subcommands that must meet a time limit, whatever the size of the table. Subcommands that a
-//! build does not have are skipped.
+//! Gates: time limits that some subcommands must meet, whatever the size of the table. Subcommands
+//! that a build does not have are skipped.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::server::Server;
 pub struct Gate {
     /// Subcommand of session-reaper.
     pub subcommand: &'static str,
-    /// Number of rows with the default value of `--rows`. With another value of `--rows`, this
+    /// Number of rows if `--rows` has its default value. With another value of `--rows`, this
     /// number changes proportionally.
     pub rows: u64,
     /// Time limit.
@@ -33,7 +33,7 @@ pub const GATES: [Gate; 2] = [
 /// The value of `--rows` for which [`Gate::rows`] applies.
 const ROWS_BY_DEFAULT: u64 = 4_000_000;
 
-/// The result of a gate.
+/// The result of a subcommand with a time limit.
 #[derive(Clone, Debug)]
 pub struct Passed {
     /// The gate.

@@ -1,6 +1,6 @@
-//! Benchmarks of session-reaper: it is compared with the best loops that can be written by hand,
-//! with the loop that most projects use, and with one DELETE. All of these ways to delete rows are
-//! measured in one run, one after another, on identical copies of a table.
+//! Benchmarks of session-reaper. It is compared with the best loops that can be written by hand,
+//! with the loop that most projects use, and with a single DELETE. All of these ways to delete rows
+//! are measured in one run, one after another, on identical copies of a table.
 //!
 //! Read [`measure()`] first, which runs the rounds of measurements. The measurements are defined as
 //! data: the states of the table in [`case`], the ways to empty it in [`way`], and the subcommands

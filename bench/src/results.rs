@@ -8,7 +8,7 @@ use crate::goals;
 use crate::statistics::{cell, float, median};
 use crate::way::{LockWait, Role, Way};
 
-/// A chunk of session-reaper.
+/// A chunk of session-reaper: one transaction that deletes rows.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkTime {
     /// Number of examined rows.
@@ -55,7 +55,7 @@ pub struct Results {
     pub ways: Vec<Way>,
     /// Measurements, in the order in which they were made.
     pub measured: Vec<Measured>,
-    /// Results of the gates; see [`crate::gate`].
+    /// Results of the subcommands with a time limit; see [`crate::gate`].
     pub gates: Vec<Passed>,
 }
 
@@ -72,7 +72,7 @@ pub const COLUMNS: [&str; 9] = [
     "WAL bytes a row",
 ];
 
-/// How many chunks at the beginning and at the end of a run are compared.
+/// How many chunks at the beginning and at the end of a run are compared with each other.
 const AT_EACH_END: usize = 20;
 
 impl Measured {
@@ -87,9 +87,8 @@ impl Measured {
     }
 
     /// Returns the cost per row in the last chunks, divided by the cost per row in the first
-    /// chunks. Both are medians over the chunks that are at least half as large as the median
-    /// chunk. Smaller chunks are ignored, because chunks grow at the beginning and the last chunk
-    /// of a pass is short.
+    /// chunks. Both are medians. Chunks that are smaller than half of the median chunk are ignored,
+    /// because chunks grow at the beginning and the last chunk is short.
     fn last_over_first(&self) -> Option<f64> {
         let usual = median(self.chunks.iter().map(|chunk| float(chunk.rows)))?;
         let full: Vec<f64> = self

@@ -43,7 +43,7 @@ const LIVE: &str = include_str!("../sql/traffic/live.sql");
 /// How long the traffic runs at its maximum rate, which is compared with the fixed rate.
 const FLAT_OUT: Duration = Duration::from_secs(3);
 
-/// Time for the transactions of a window to finish, even if they are delayed.
+/// Extra time for the transactions of a window to finish, even if they are delayed.
 const TO_END: Duration = Duration::from_secs(1);
 
 /// Exit codes of `session-reaper run`: all rows deleted, or the time limit reached.

@@ -41,7 +41,7 @@ pub enum Means {
     Loop {
         /// The statement that creates the procedure.
         sql: &'static str,
-        /// Number of rows in a chunk.
+        /// Number of rows in a chunk, which is one transaction.
         chunk: u32,
     },
 }
@@ -64,7 +64,8 @@ pub struct Way {
 type Configuration = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 const CONFIGURATIONS: &[Configuration] = &[("session-reaper", "", &[])];
 
-/// The loops: name, role, handling of locked rows, procedure, rows in a chunk.
+/// The loops: name, role, handling of locked rows, procedure, and rows in a chunk (one
+/// transaction).
 const LOOPS: &[(&str, Role, LockWait, &str, u32)] = &[
     (
         "ctid array, locked, 1,000",

@@ -1,6 +1,6 @@
-//! Measures how many requests per second each endpoint of auth-api handles and how much processor
-//! time each request costs. An earlier auth-api with its own database is measured alternately with
-//! the current one.
+//! Measures how many requests per second each endpoint of auth-api handles, and how much processor
+//! time each request costs. If an earlier auth-api is given, it is measured alternately with the
+//! current one, with a database of its own.
 
 mod results;
 

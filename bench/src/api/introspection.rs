@@ -1,6 +1,7 @@
 //! Measures the maximum rate of complete introspections (RFC 7662) over a number of connections,
-//! and the cost of their steps. Each measured request adds one step to an earlier request, from a
-//! static document to the introspection of a token that requires both stores.
+//! and the cost of their steps. The measured requests build on each other: each one requires one
+//! step more than an earlier request. The first is for a static document, and the last is the
+//! introspection of a token that requires both stores (PostgreSQL and Redis).
 
 mod results;
 
@@ -66,7 +67,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All steps, each with the earlier step that it extends.
+    /// All steps, each with the earlier step to which it adds work.
     pub const ALL: [(Self, Option<Self>); 6] = [
         (Self::Document, None),
         (Self::NoToken, Some(Self::Document)),

@@ -25,7 +25,8 @@ pub enum Means {
     Nothing,
     /// `session-reaper run` with these environment variables.
     Reaper(PathBuf, Settings),
-    /// A procedure `reap(cutoff, chunk, most)`, called by psql, and the number of rows in a chunk.
+    /// A procedure `reap(cutoff, chunk, most)`, called by psql, and the number of rows in a chunk
+    /// (one transaction).
     Loop(&'static str, u32),
 }
 
@@ -38,8 +39,8 @@ const LOOPS: [(&str, &str, u32); 3] = [
 
 /// Returns all ways. `builds` contains the name and the path of each build of session-reaper. The
 /// name of the first build is empty: this is the build to measure, and the other builds are
-/// compared with it. Each build is measured with its default settings, without pauses, and with
-/// each of the additional settings.
+/// compared with it. Each build is measured with its default settings, without idle time between
+/// chunks, and with each of the additional settings.
 pub(super) fn all(builds: &[(String, PathBuf)], also: &[Settings]) -> Vec<Way> {
     let without_pause = Settings(vec![("DUTY_CYCLE".to_owned(), "1".to_owned())]);
     let mut ways =

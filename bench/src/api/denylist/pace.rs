@@ -1,10 +1,10 @@
-//! A fixed rate that does not depend on response times. If a slow response delays the next call,
-//! the delay counts as part of the time of the next call.
+//! Makes calls at a fixed rate that does not depend on response times. If a slow response delays
+//! the next call, the delay counts as part of the time of the next call.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The schedule of one of several callers.
+/// The schedule of the calls of one caller; see [`Pace::share`].
 pub(super) struct Pace {
     due: Instant,
     every: Duration,

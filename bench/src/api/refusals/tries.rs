@@ -15,8 +15,8 @@ use crate::api::client::{Connection, Request};
 /// Response times of the rejections, in microseconds.
 pub(super) type Took = BTreeMap<Reason, Vec<f64>>;
 
-/// Before the measurement, the number of tries divided by this number is sent, to warm up
-/// connections, statements and buffers.
+/// Before the measurement, connections, statements and buffers are warmed up with a fraction of the
+/// tries: their number divided by this number.
 const WARM_UP: usize = 10;
 
 /// Sends `tries` requests for each reason. The runtime uses only this thread, so that no other
