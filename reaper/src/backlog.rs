@@ -1,10 +1,12 @@
 //! Counts due rows, up to a cap.
 
 pub(crate) mod snapshot;
+pub(crate) mod state;
 
 use pg::error_text::chain;
 use tokio_postgres::Error;
 
+use crate::backlog::state::BacklogState;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::connection::db_error::DbError;
 use crate::sql::{KeyRange, PassSql};
@@ -29,6 +31,9 @@ pub(crate) struct Backlog {
     pub(crate) capped: bool,
     /// `true` if some rows could not be counted.
     pub(crate) unknown: bool,
+    /// `true` if a count began at a watermark (the due time before which earlier runs left no due
+    /// row). Rows that were inserted before the watermark are not counted.
+    pub(crate) behind: bool,
     /// One count for each pass: the number of rows that the pass would read. The order is: first
     /// the passes of the first table, then the passes of the second table, and so on.
     pub(crate) seen: Vec<RowCount>,
@@ -42,6 +47,21 @@ impl Backlog {
     pub(crate) fn none(target: &Target) -> Self {
         let reasons = target.reasons.len();
         Self { rows: vec![0; reasons], oldest: vec![None; reasons], ..Self::default() }
+    }
+
+    /// Returns a backlog of which no row was counted.
+    pub(crate) fn not_counted(target: &Target) -> Self {
+        Self { capped: true, unknown: true, ..Self::none(target) }
+    }
+
+    pub(crate) fn state(&self) -> BacklogState {
+        if self.unknown || (self.capped && self.total() == 0) {
+            BacklogState::Unknown
+        } else if self.capped || self.behind {
+            BacklogState::AtLeast
+        } else {
+            BacklogState::Exact
+        }
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -107,6 +127,7 @@ pub(crate) async fn count(
     let mut left = vec![cap; reasons];
     for passes in tables {
         for (reason, pass) in passes.iter().enumerate() {
+            backlog.behind |= pass.from.is_some();
             // If the pass has a condition, count fewer rows, because evaluating the condition costs
             // many times as much as reading the index.
             let cap = if pass.only.is_some() { left[reason].min(START_CAP) } else { left[reason] };

@@ -76,12 +76,13 @@ mod throttle;
 pub mod time;
 
 pub use backlog::snapshot::{BacklogSample, BacklogSnapshot, ReasonBacklog};
+pub use backlog::state::BacklogState;
 pub use check::{Checked, CheckedServer, CheckedTarget};
 pub use connection::statement_bounds::StatementBounds;
 pub use error::SweepError;
 pub use exit::Exit;
 pub use limits::Limits;
-pub use observe::{ChunkOutcome, HeldCause, LockAttempt, NoObserver, Observer};
+pub use observe::{BacklogCount, ChunkOutcome, HeldCause, LockAttempt, NoObserver, Observer};
 pub use pass::budget::BudgetLimits;
 pub use pass::pace::{LONGEST_REST, PaceLimits};
 pub use plan::{Plan, PlannedReason, PlannedTarget};

@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use crate::backlog::state::BacklogState;
 use crate::report::run_report::RunReport;
 use crate::store::runs::Trigger;
 use crate::target::Target;
@@ -94,6 +95,19 @@ impl HeldCause {
     }
 }
 
+/// The due rows of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogCount<'a> {
+    /// One count for each reason why rows are due.
+    pub rows: &'a [u64],
+    /// Whether counting stopped at the limit.
+    pub capped: bool,
+    /// [`BacklogState::Exact`] or [`BacklogState::AtLeast`].
+    pub state: BacklogState,
+    /// When the oldest row became due, in seconds since 1970.
+    pub oldest_due: Option<f64>,
+}
+
 /// Receives what a run reports. Each method is called in the task of the run, so it must not block.
 /// By default, a method does nothing.
 #[allow(unused_variables, reason = "the defaults do nothing, but the names are documentation")]
@@ -124,17 +138,12 @@ pub trait Observer: Debug + Send + Sync {
     /// of `cause`.
     fn rows_held(&self, target: &str, cause: HeldCause, rows: u64) {}
 
-    /// The due rows of a target were counted, one count per reason. If `capped` is `true`, more
-    /// rows are due than were counted. `oldest_due` is when the oldest row became due, in seconds
-    /// since 1970.
-    fn backlog_counted(
-        &self,
-        target: &Target,
-        rows: &[u64],
-        capped: bool,
-        oldest_due: Option<f64>,
-    ) {
-    }
+    /// The due rows of a target were counted.
+    fn backlog_counted(&self, target: &Target, count: BacklogCount<'_>) {}
+
+    /// The number of due rows of a target is unknown from now on: the count failed, or the target is
+    /// unsafe.
+    fn backlog_unknown(&self, target: &Target) {}
 
     /// The run starts to wait because of `cause` (`waits` is `true`), or stops waiting (`waits` is
     /// `false`).

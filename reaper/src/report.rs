@@ -82,6 +82,7 @@ impl TargetReport {
             skipped_locked: worked.skipped_locked,
             remaining: Some(remaining),
             remaining_capped: Some(backlog.capped),
+            remaining_state: Some(backlog.state()).filter(|state| !state.is_exact()),
             elapsed_ms: Some(milliseconds(worked.elapsed)),
             chunk_ms: ChunkTimes::new(worked.chunks, worked.chunk_time, worked.longest_chunk),
             children: worked.children,

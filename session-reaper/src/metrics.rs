@@ -22,7 +22,7 @@ use reaper::runs::Outcome;
 
 pub(crate) use labels::{CHILDREN, DATABASE, Exporter};
 use series::{
-    BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, CHECKS, CHUNK_BUCKETS,
+    BACKLOG, BACKLOG_CAPPED, BACKLOG_OLDEST, BACKLOG_SAMPLED, BACKLOG_STATE, CHECKS, CHUNK_BUCKETS,
     CHUNK_DURATION, CHUNK_SIZE, CHUNKS, EXPORT_FAILURES, INTERVAL, LAST_COMPLETION,
     LAST_RUN_DELETED, LAST_RUN_DURATION, LAST_SUCCESS, LOCK_ATTEMPTS, LOCK_HELD, REPLICA_LAG,
     ROWS_CHANGED, ROWS_DELETED, ROWS_HELD, ROWS_SKIPPED, RUN_BUCKETS, RUN_DURATION, RUNS,
@@ -32,7 +32,9 @@ pub(crate) use series::{BUILD_INFO, is_momentary, is_ours};
 
 use crate::clock;
 use reaper::time::as_f64;
-use reaper::{ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause};
+use reaper::{
+    BacklogCount, BacklogState, ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause,
+};
 
 /// The collector of the metrics `process_*`, with the names of Prometheus' client libraries.
 static PROCESS: LazyLock<Collector> = LazyLock::new(Collector::default);
@@ -133,16 +135,25 @@ pub(crate) fn rows_held(target: &str, cause: HeldCause, rows: u64) {
     gauge!(ROWS_HELD, "target" => target.to_owned(), "cause" => cause.as_str()).set(as_f64(rows));
 }
 
-/// Sets the backlog of a target, with one count per reason.
-pub(crate) fn backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
+/// Sets the backlog of a target.
+pub(crate) fn backlog(target: &Target, count: BacklogCount<'_>) {
     let name = &target.name;
-    for (reason, rows) in target.reasons.iter().zip(rows) {
+    for (reason, rows) in target.reasons.iter().zip(count.rows) {
         gauge!(BACKLOG, "target" => name.clone(), "reason" => reason.name.clone())
             .set(as_f64(*rows));
     }
-    gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(capped));
-    gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(oldest_due.unwrap_or(0.0));
-    gauge!(BACKLOG_SAMPLED).set(clock::timestamp());
+    gauge!(BACKLOG_CAPPED, "target" => name.clone()).set(u8::from(count.capped));
+    gauge!(BACKLOG_OLDEST, "target" => name.clone()).set(count.oldest_due.unwrap_or(0.0));
+    gauge!(BACKLOG_SAMPLED, "target" => name.clone()).set(clock::timestamp());
+    backlog_state(name, count.state);
+}
+
+/// Sets how reliable the backlog of a target is.
+pub(crate) fn backlog_state(target: &str, state: BacklogState) {
+    for known in BacklogState::ALL {
+        gauge!(BACKLOG_STATE, "target" => target.to_owned(), "state" => known.as_str())
+            .set(u8::from(*known == state));
+    }
 }
 
 /// Counts time spent waiting because of `cause`. Counters are whole numbers, so the fraction of a

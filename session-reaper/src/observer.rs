@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use reaper::runs::Trigger;
-use reaper::{ChunkOutcome, HeldCause, LockAttempt, Observer, RunReport, Target, ThrottleCause};
+use reaper::{
+    BacklogCount, BacklogState, ChunkOutcome, HeldCause, LockAttempt, Observer, RunReport, Target,
+    ThrottleCause,
+};
 
 use crate::{metrics, recent_runs, watchdog};
 
@@ -44,15 +47,14 @@ impl Observer for ProcessObserver {
         metrics::rows_held(target, cause, rows);
     }
 
-    fn backlog_counted(
-        &self,
-        target: &Target,
-        rows: &[u64],
-        capped: bool,
-        oldest_due: Option<f64>,
-    ) {
-        metrics::backlog(target, rows, capped, oldest_due);
-        recent_runs::keep_backlog(target, rows, capped, oldest_due);
+    fn backlog_counted(&self, target: &Target, count: BacklogCount<'_>) {
+        metrics::backlog(target, count);
+        recent_runs::keep_backlog(target, count);
+    }
+
+    fn backlog_unknown(&self, target: &Target) {
+        metrics::backlog_state(&target.name, BacklogState::Unknown);
+        recent_runs::forget_backlog(&target.name);
     }
 
     fn throttled(&self, cause: ThrottleCause, waits: bool) {

@@ -4,14 +4,14 @@
 //!
 //! This memory is global to the process, like the metrics, which are updated in the same places.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reaper::runs::{Outcome, RunId, Trigger};
 
 use crate::clock;
-use reaper::{BacklogSample, RunReport, Target, time};
+use reaper::{BacklogCount, BacklogSample, RunReport, Target, time};
 
 /// Maximum number of runs that are kept. It is sufficient for several days with a run every 15
 /// minutes. The runs take a few hundred kilobytes of memory.
@@ -35,29 +35,52 @@ pub struct Ran {
 
 struct Memory {
     samples: BTreeMap<String, BacklogSample>,
+    /// The targets whose backlog is unknown.
+    unknown: BTreeSet<String>,
     runs: VecDeque<Ran>,
 }
 
-static MEMORY: Mutex<Memory> =
-    Mutex::new(Memory { samples: BTreeMap::new(), runs: VecDeque::new() });
+static MEMORY: Mutex<Memory> = Mutex::new(Memory {
+    samples: BTreeMap::new(),
+    unknown: BTreeSet::new(),
+    runs: VecDeque::new(),
+});
 
 fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     // After a panic the data is consistent: each change is one statement.
     work(&mut MEMORY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Stores a count of the backlog (due rows) of `target`. `rows` contains one number per reason why
-/// rows are due, and `oldest_due` is in seconds since 1970.
-pub(crate) fn keep_backlog(target: &Target, rows: &[u64], capped: bool, oldest_due: Option<f64>) {
+/// Stores a count of the backlog (due rows) of `target`.
+pub(crate) fn keep_backlog(target: &Target, count: BacklogCount<'_>) {
     let rows = target
         .reasons
         .iter()
-        .zip(rows)
+        .zip(count.rows)
         .map(|(reason, rows)| (reason.name.clone(), *rows))
         .collect();
-    let oldest_due = oldest_due.and_then(time::from_seconds);
-    let sample = BacklogSample { rows, capped, oldest_due, at: clock::now() };
-    with(|recent_runs| recent_runs.samples.insert(target.name.clone(), sample));
+    let oldest_due = count.oldest_due.and_then(time::from_seconds);
+    let (capped, state) = (count.capped, count.state);
+    let sample = BacklogSample { rows, capped, state, oldest_due, at: clock::now() };
+    with(|recent_runs| {
+        recent_runs.unknown.remove(&target.name);
+        recent_runs.samples.insert(target.name.clone(), sample)
+    });
+}
+
+/// Records that the backlog of `target` is unknown from now on.
+pub(crate) fn forget_backlog(target: &str) {
+    with(|recent_runs| {
+        recent_runs.samples.remove(target);
+        recent_runs.unknown.insert(target.to_owned());
+    });
+}
+
+/// Returns whether the last attempt to count a backlog failed, or was not made because the target is
+/// unsafe.
+#[must_use]
+pub fn is_unknown(target: &str) -> bool {
+    with(|recent_runs| recent_runs.unknown.contains(target))
 }
 
 /// Stores the report of a run.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_postgres::Error;
 
+use crate::backlog::state::BacklogState;
 use crate::backlog::{self, Backlog, RowCount, START_CAP};
 use crate::connection::Connections;
 use crate::connection::auxiliary::AuxiliaryConnection;
@@ -26,6 +27,9 @@ pub struct BacklogSnapshot {
     pub rows: Option<u64>,
     /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
+    /// How reliable `rows` is. Omitted if `rows` is exact.
+    #[serde(skip_serializing_if = "BacklogState::is_exact")]
+    pub state: BacklogState,
     /// When the oldest due row became due.
     pub oldest_due: Option<DateTime<Utc>>,
     /// The due rows of each reason. A row that is due for several reasons is counted only for the
@@ -59,6 +63,8 @@ pub struct BacklogSample {
     pub rows: Vec<(String, u64)>,
     /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
+    /// How reliable the counts are.
+    pub state: BacklogState,
     /// When the oldest row became due.
     pub oldest_due: Option<DateTime<Utc>>,
     /// The time of the count, by the clock of this host.
@@ -72,6 +78,7 @@ impl BacklogSnapshot {
             table: target.table.quoted(),
             rows: None,
             capped: false,
+            state: BacklogState::Unknown,
             oldest_due: None,
             due: Vec::new(),
             sampled_at: None,
@@ -97,6 +104,7 @@ impl BacklogSnapshot {
         Self {
             rows: Some(sample.rows.iter().map(|(_, rows)| rows).sum()),
             capped: sample.capped,
+            state: sample.state,
             oldest_due: sample.oldest_due,
             due: due.collect(),
             sampled_at: Some(sample.at),
@@ -106,8 +114,12 @@ impl BacklogSnapshot {
 
     /// Returns the backlog from the report of a run. The report was written at `at`.
     #[must_use]
-    pub fn reported(target: &Target, rows: u64, capped: bool, at: DateTime<Utc>) -> Self {
-        Self { rows: Some(rows), capped, sampled_at: Some(at), ..Self::of(target) }
+    pub fn reported(
+        target: &Target,
+        (rows, capped, state): (u64, bool, BacklogState),
+        at: DateTime<Utc>,
+    ) -> Self {
+        Self { rows: Some(rows), capped, state, sampled_at: Some(at), ..Self::of(target) }
     }
 }
 
@@ -149,6 +161,7 @@ async fn backlog_snapshot(
         // The table is partitioned but has no partitions yet.
         return BacklogSnapshot {
             rows: Some(0),
+            state: BacklogState::Exact,
             sampled_at: Some(at),
             ..BacklogSnapshot::of(target)
         };
@@ -158,6 +171,12 @@ async fn backlog_snapshot(
         return BacklogSnapshot::unknown(
             target,
             "the count timed out or failed; see the log for the error",
+        );
+    }
+    if backlog.state() == BacklogState::Unknown {
+        return BacklogSnapshot::unknown(
+            target,
+            "the count reached its limit before it found a row that may be deleted",
         );
     }
     let due = target.reasons.iter().enumerate().map(|(index, reason)| ReasonBacklog {
@@ -174,6 +193,7 @@ async fn backlog_snapshot(
     BacklogSnapshot {
         rows: Some(backlog.total()),
         capped: backlog.capped,
+        state: backlog.state(),
         oldest_due: backlog.oldest_due(target).and_then(time::from_seconds),
         due: due.collect(),
         sampled_at: Some(at),

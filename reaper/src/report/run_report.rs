@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::backlog::state::BacklogState;
 use crate::store::runs::Outcome;
 
 /// The report of a run. The names and the order of the fields are a stable interface.
@@ -100,6 +101,9 @@ pub struct TargetReport {
     /// Whether more than `remaining` rows are left, because counting stopped at the cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_capped: Option<bool>,
+    /// How reliable `remaining` is: `at_least` or `unknown`. Omitted if `remaining` is exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_state: Option<BacklogState>,
     /// The elapsed time, in milliseconds. `None` while the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,

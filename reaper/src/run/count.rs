@@ -33,7 +33,9 @@ impl Sweep {
                 return Err(reason.into());
             }
             // Without an index, counting would read the whole table.
-            if !target_run.findings.iter().any(Finding::is_unsafe) {
+            if target_run.findings.iter().any(Finding::is_unsafe) {
+                self.observer.backlog_unknown(target_run.target);
+            } else {
                 target_run.backlog(&auxiliary, START_CAP).await;
             }
         }

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Error;
 use tracing::Instrument as _;
 
+use crate::backlog::state::BacklogState;
 use crate::backlog::{self, Backlog, COUNT_CAP, RowCount};
 use crate::connection::auxiliary::AuxiliaryConnection;
-use crate::observe::{HeldCause, Observer};
+use crate::observe::{BacklogCount, HeldCause, Observer};
 use crate::pass::Tally;
 use crate::pass::pace::PaceLimits;
 use crate::preflight::first_run_guard::{self, FirstRun, Guard};
@@ -266,6 +267,7 @@ impl<'a> TargetRun<'a> {
         // The table is neither locked nor counted: without an index, counting would read the whole
         // table.
         self.table = None;
+        self.observer.backlog_unknown(self.target);
     }
 
     /// Returns the statements for each of the target's tables.
@@ -335,6 +337,7 @@ impl<'a> TargetRun<'a> {
                 let why = self.held(finding);
                 self.ended = Some(Err(StopReason::Unsafe(why)));
                 self.table = None;
+                self.observer.backlog_unknown(self.target);
             }
         }
         self.first_run_guard = Some(first_run_guard);
@@ -492,16 +495,23 @@ impl<'a> TargetRun<'a> {
             return Backlog::default();
         }
         let backlog = backlog::count(auxiliary, self.target, &self.tables(), cap).await;
-        // If the count failed, the metrics keep the last known value.
-        if !backlog.unknown {
-            self.observer.backlog_counted(
-                self.target,
-                &backlog.rows,
-                backlog.capped,
-                backlog.oldest_due(self.target),
-            );
-        }
+        self.counted(&backlog);
         backlog
+    }
+
+    fn counted(&self, backlog: &Backlog) {
+        let (capped, state) = (backlog.capped, backlog.state());
+        if state == BacklogState::Unknown {
+            return self.observer.backlog_unknown(self.target);
+        }
+        let oldest_due = backlog.oldest_due(self.target);
+        let count = BacklogCount { rows: &backlog.rows, capped, state, oldest_due };
+        self.observer.backlog_counted(self.target, count);
+    }
+
+    /// Returns whether a pass began at a watermark, so that it did not examine all rows.
+    fn began_at_a_watermark(&self) -> bool {
+        self.tables().into_iter().flatten().any(|pass| pass.from.is_some())
     }
 
     /// Returns the number of due rows after the work. If everything was examined and no due row was
@@ -510,14 +520,15 @@ impl<'a> TargetRun<'a> {
     pub(crate) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
         if matches!(self.ended, Some(Ok(()))) && certain {
-            let none = Backlog::none(self.target);
-            self.observer.backlog_counted(self.target, &none.rows, false, None);
+            let behind = self.began_at_a_watermark();
+            let none = Backlog { behind, ..Backlog::none(self.target) };
+            self.counted(&none);
             return none;
         }
         let paused = matches!(&self.ended, Some(Err(StopReason::Throttled(throttle_reason, _))) if throttle_reason.cause == ThrottleCause::Pause);
         if paused || self.table.is_none() || auxiliary.deadline.is_over() {
             // Due rows were not counted, so some may be left.
-            return Backlog { capped: true, unknown: true, ..Backlog::none(self.target) };
+            return Backlog::not_counted(self.target);
         }
         self.backlog(auxiliary, COUNT_CAP).await
     }

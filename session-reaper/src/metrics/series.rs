@@ -5,7 +5,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use reaper::runs::Outcome;
 
 use super::labels::{CHILDREN, Exporter};
-use reaper::{ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause};
+use reaper::{BacklogState, ChunkOutcome, HeldCause, LockAttempt, Target, ThrottleCause};
 
 pub(crate) const BUILD_INFO: &str = "session_reaper_build_info";
 pub(super) const INTERVAL: &str = "session_reaper_interval_seconds";
@@ -26,6 +26,7 @@ pub(super) const BACKLOG: &str = "session_reaper_backlog_rows";
 pub(super) const BACKLOG_CAPPED: &str = "session_reaper_backlog_capped";
 pub(super) const BACKLOG_OLDEST: &str = "session_reaper_backlog_oldest_due_timestamp_seconds";
 pub(super) const BACKLOG_SAMPLED: &str = "session_reaper_backlog_sampled_timestamp_seconds";
+pub(super) const BACKLOG_STATE: &str = "session_reaper_backlog_state";
 pub(super) const LOCK_ATTEMPTS: &str = "session_reaper_lock_attempts_total";
 pub(super) const THROTTLE_SECONDS: &str = "session_reaper_throttle_seconds_total";
 pub(super) const THROTTLED: &str = "session_reaper_throttled";
@@ -84,6 +85,10 @@ pub(super) fn describe() {
         BACKLOG_SAMPLED,
         "When the backlog was last counted; 0 before the first count."
     );
+    describe_gauge!(
+        BACKLOG_STATE,
+        "1 for the state of the last count of the backlog: exact, at_least or unknown."
+    );
     describe_counter!(LOCK_ATTEMPTS, "Attempts to acquire the lock of a target, by result.");
     describe_counter!(CHECKS, "Preflight checks of a target, by result.");
     describe_counter!(THROTTLE_SECONDS, "Time spent waiting before chunks, by cause.");
@@ -135,7 +140,7 @@ pub(super) fn create_counts(targets: &[Target]) {
 /// are recorded.
 pub(super) fn create_gauges(targets: &[Target]) {
     counter!(TICKS_SKIPPED).absolute(0);
-    for name in [INTERVAL, LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION, BACKLOG_SAMPLED] {
+    for name in [INTERVAL, LAST_SUCCESS, LAST_COMPLETION, LAST_RUN_DURATION] {
         gauge!(name).set(0);
     }
     for cause in ThrottleCause::ALL {
@@ -143,7 +148,16 @@ pub(super) fn create_gauges(targets: &[Target]) {
     }
     for target in targets {
         let name = &target.name;
-        for gauge in [LAST_RUN_DELETED, CHUNK_SIZE, BACKLOG_CAPPED, BACKLOG_OLDEST, LOCK_HELD] {
+        let zero = [
+            LAST_RUN_DELETED,
+            CHUNK_SIZE,
+            BACKLOG_CAPPED,
+            BACKLOG_OLDEST,
+            BACKLOG_SAMPLED,
+            LOCK_HELD,
+        ];
+        super::backlog_state(name, BacklogState::Unknown);
+        for gauge in zero {
             gauge!(gauge, "target" => name.clone()).set(0);
         }
         for cause in HeldCause::ALL {

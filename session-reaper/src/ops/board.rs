@@ -19,7 +19,8 @@ use crate::short_queries::questions;
 use crate::status::{RunStatus, Snapshot, Status, read};
 use reaper::time::as_f64;
 use reaper::{
-    BacklogSnapshot, ReportedOutcome, RunReport, StatementBounds, Target, partial_report,
+    BacklogSnapshot, BacklogState, ReportedOutcome, RunReport, StatementBounds, Target,
+    partial_report,
 };
 
 /// How long data from the database is cached. The progress of a run, which changes faster, comes
@@ -211,15 +212,24 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
         let at = run.finished_at?;
         let of_target = run.targets.iter().find(|of| of.target == target.name)?;
         let (rows, capped) = (of_target.remaining?, of_target.remaining_capped?);
-        // A count that is capped at zero means that the backlog was not counted.
-        (rows > 0 || !capped).then_some((rows, capped, at))
+        let state = of_target.remaining_state.unwrap_or_default();
+        // In the reports of earlier versions, a count that is capped at zero means that the backlog
+        // was not counted.
+        let known = state != BacklogState::Unknown && (rows > 0 || !capped);
+        known.then_some(((rows, capped, state), at))
     });
+    if recent_runs::is_unknown(&target.name) {
+        return BacklogSnapshot::unknown(
+            target,
+            "the rows were not counted, because the count failed or the target is unsafe; see the log",
+        );
+    }
     match (sample, reported) {
-        (Some(sample), Some((rows, capped, at))) if at > sample.at + SAME_RUN => {
-            BacklogSnapshot::reported(target, rows, capped, at)
+        (Some(sample), Some((count, at))) if at > sample.at + SAME_RUN => {
+            BacklogSnapshot::reported(target, count, at)
         }
         (Some(sample), _) => BacklogSnapshot::sampled(target, &sample),
-        (None, Some((rows, capped, at))) => BacklogSnapshot::reported(target, rows, capped, at),
+        (None, Some((count, at))) => BacklogSnapshot::reported(target, count, at),
         (None, None) => BacklogSnapshot::unknown(
             target,
             "not counted yet: the daemon counts it at its start, and in each run",

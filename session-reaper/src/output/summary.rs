@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use reaper::{RunReport, TargetReport};
+use reaper::{BacklogState, RunReport, TargetReport};
 
 use super::table::{columns, grouped, time};
 
@@ -37,9 +37,11 @@ pub fn text(report: &RunReport) -> String {
 /// Returns one line per reason. The first line also contains the values that apply to the whole
 /// target.
 fn target_rows(target: &TargetReport) -> Vec<Vec<String>> {
-    let remaining = match (target.remaining.unwrap_or(0), target.remaining_capped == Some(true)) {
-        (0, true) => "unknown".to_owned(),
-        (rows, capped) => format!("{}{}", grouped(rows), if capped { "+" } else { "" }),
+    let rows = target.remaining.unwrap_or(0);
+    let remaining = match target.remaining_state.unwrap_or_default() {
+        BacklogState::Exact => grouped(rows),
+        BacklogState::AtLeast => format!("{}+", grouped(rows)),
+        BacklogState::Unknown => "unknown".to_owned(),
     };
     let of_target = [
         grouped(target.chunks),

@@ -114,7 +114,7 @@ async fn scheduled_runs_are_measured() {
     for series in [
         "session_reaper_last_success_timestamp_seconds",
         "session_reaper_last_completion_timestamp_seconds",
-        "session_reaper_backlog_sampled_timestamp_seconds",
+        "session_reaper_backlog_sampled_timestamp_seconds{target=\"sessions\"}",
     ] {
         let at = daemon.metric(series).await;
         let ended = now().await;
@@ -386,4 +386,38 @@ async fn count_of_a_fresh_daemon_does_not_delay_a_run() {
         database.one::<i64>("SELECT count(*) FROM sessions").await == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn backlog_of_a_target_that_became_unsafe_is_unknown() {
+    let database = Database::create().await;
+    expired_sessions(&database, 3).await;
+    let locker = database.client().await;
+    locker.batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE").await.unwrap();
+    let daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    let state = |state: &str| {
+        format!("session_reaper_backlog_state{{target=\"sessions\",state=\"{state}\"}}")
+    };
+    let (exact, unknown) = (state("exact"), state("unknown"));
+    eventually("the backlog is counted", async || daemon.metric(&exact).await > 0.0).await;
+    assert!(equal(daemon.metric(&unknown).await, 0.0));
+
+    // Without SELECT on the column, the target is unsafe.
+    database.execute("REVOKE SELECT ON sessions FROM session_reaper").await;
+    eventually("the backlog is unknown", async || daemon.metric(&unknown).await > 0.0).await;
+    assert!(equal(daemon.metric(&exact).await, 0.0));
+    let sampled = "session_reaper_backlog_sampled_timestamp_seconds{target=\"sessions\"}";
+    let before = daemon.metric(sampled).await;
+    assert!(before > 0.0);
+    let runs = daemon.program.log_events("run_ended").len();
+    eventually("another run has ended", async || {
+        daemon.program.log_events("run_ended").len() > runs + 1
+    })
+    .await;
+    assert!(equal(daemon.metric(sampled).await, before), "the time of an earlier count changed");
+    let (_, status) = daemon.get("/status.json").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let target = status["targets"].as_array().unwrap().iter();
+    let target = target.clone().find(|target| target["target"] == "sessions").unwrap();
+    assert_eq!((&target["rows"], &target["state"]), (&serde_json::Value::Null, &"unknown".into()));
 }

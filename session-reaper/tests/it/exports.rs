@@ -116,7 +116,8 @@ async fn failed_run_keeps_last_success_and_unmeasured_values() {
     assert_eq!(run.code, Some(69), "{}", run.stderr);
     let after = read(&path);
     let backlog = "session_reaper_backlog_rows{target=\"sessions\",reason=\"expired\"}";
-    for series in [SUCCESS, backlog, "session_reaper_backlog_sampled_timestamp_seconds"] {
+    let sampled = "session_reaper_backlog_sampled_timestamp_seconds{target=\"sessions\"}";
+    for series in [SUCCESS, backlog, sampled] {
         assert!(value(&before, series).unwrap() > 0.0, "{series}: {before}");
         assert_eq!(value(&after, series), value(&before, series), "{series}");
     }

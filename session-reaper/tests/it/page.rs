@@ -327,8 +327,9 @@ async fn a_hundred_viewers_cost_no_more_than_one() {
     testkit::eventually("the daemon has counted the backlog", async || {
         let metrics = reqwest::get(format!("{}metrics", daemon.url())).await.unwrap();
         let metrics = testkit::without_database(&metrics.text().await.unwrap());
-        let sampled = "session_reaper_backlog_sampled_timestamp_seconds ";
-        metrics.lines().any(|line| line.strip_prefix(sampled).is_some_and(|at| at != "0"))
+        let sampled = "session_reaper_backlog_sampled_timestamp_seconds{target=";
+        let mut lines = metrics.lines().filter(|line| line.starts_with(sampled)).peekable();
+        lines.peek().is_some() && lines.all(|line| !line.ends_with(" 0"))
     })
     .await;
     let before = proxy.connections();

@@ -537,3 +537,28 @@ async fn exit_code_identifies_the_error() {
         assert_eq!(program.stdout(), "");
     }
 }
+
+#[tokio::test]
+async fn backlog_is_unknown_if_the_condition_keeps_all_rows_up_to_the_limit_of_the_count() {
+    let database = Database::create().await;
+    database
+        .execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, due timestamptz NOT NULL);
+             INSERT INTO t SELECT i, now() - interval '9 days' + i * interval '1 ms' FROM generate_series(1, 100100) i;
+             CREATE INDEX ON t (due, id); GRANT SELECT, DELETE ON t TO session_reaper;
+             GRANT UPDATE (due) ON t TO session_reaper; ANALYZE t",
+        )
+        .await;
+    for (condition, rows) in [("id > 100050", Value::Null), ("id > 99990", 10.into())] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = format!(
+            "[[target]]\ntable = 't'\nwhere = '{condition}'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]"
+        );
+        std::fs::write(file.path(), config).unwrap();
+        let status = status(&database, &[("REAPER_CONFIG", file.path().to_str().unwrap())]).await;
+        let target = &status["targets"][0];
+        assert_eq!(target["rows"], rows, "{condition}: {status}");
+        let state = if rows.is_null() { "unknown" } else { "at_least" };
+        assert_eq!(target["state"], state, "{condition}: {status}");
+    }
+}

@@ -96,5 +96,13 @@ async fn idle_run_starts_after_the_dead_index_entries() {
     let (runs, read) = (last - first, after - before);
     // A single full scan would read the whole index.
     assert!(read < runs * A_RUN, "{read} blocks in {runs} runs; the index has {index_blocks}");
+
+    // Runs that start after the dead entries do not count a row that is inserted before them, so
+    // they do not report that no row is due.
+    database.execute("INSERT INTO carts VALUES (0, now() - interval '20 days')").await;
+    after_runs(&client, 2).await;
+    let state = "SELECT report #>> '{targets, 0, remaining_state}' FROM reaper_runs
+        WHERE outcome = 'success' ORDER BY started_at DESC LIMIT 1";
+    assert_eq!(database.one::<Option<String>>(state).await.as_deref(), Some("at_least"));
     drop(snapshot);
 }
