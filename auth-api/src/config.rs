@@ -87,7 +87,7 @@ pub struct Config {
     pub foreign_generations: u16,
     /// Maximum number of live sessions per account.
     pub session_limit: u32,
-    /// Interval between two rebuilds of the denylist.
+    /// Interval between two rebuilds of the denylist, the list of revoked sessions in Redis.
     pub denylist_sync_interval: Duration,
     /// Rate limits. `None` if rate limits are disabled.
     pub rate_limit: Option<Quotas>,

@@ -100,8 +100,8 @@ pub struct Lease<'p> {
 #[derive(Clone)]
 pub struct Watch {
     bound: Duration,
-    /// When all queries on the connection must have finished; `None` if each query may take the
-    /// full time limit.
+    /// The time by which all queries on the connection must have finished. `None` if each query has
+    /// the full time limit of its own.
     deadline: Option<Instant>,
     overdue: Arc<AtomicBool>,
 }
@@ -112,8 +112,8 @@ impl Lease<'_> {
         self.watch.deadline = Some(Instant::now() + self.watch.bound);
     }
 
-    /// Returns the time limit of the next query, for [`timed`], which cannot read it from the lease
-    /// while the query borrows the connection.
+    /// Returns the time limit of the next query, to be passed to [`timed`]. While a query borrows
+    /// the connection, the time limit cannot be read from the lease.
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.watch.clone()

@@ -1,5 +1,6 @@
 //! A cache of the keys of token families (the refresh tokens of one session) that this process has
-//! used, so that a rotation or a logout does not need to read them from the database first.
+//! used, so that a rotation (the replacement of a refresh token) or a logout does not need to read
+//! them from the database first.
 
 use std::time::Duration;
 

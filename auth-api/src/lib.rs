@@ -24,6 +24,26 @@
 //!
 //! `main → commands → app → routes → credentials, denylist, schema`: each layer uses only layers to
 //! its right.
+//!
+//! # Terms
+//!
+//! - A *challenge* is the text that a wallet signs to log in. Its *nonce* contains random bytes and
+//!   a keyed hash, by which auth-api recognizes the text.
+//! - A *refresh* exchanges a refresh token for new tokens. It *rotates* the refresh token: the
+//!   token is replaced by its *successor*.
+//! - A *token family* is all refresh tokens of one session. The *generation* of a token is the
+//!   number of rotations before it.
+//! - A *tag* is a keyed hash at the end of a token, made with `AUTH_SECRET`. A token with a valid
+//!   tag is *authentic*. An authentic token that was never issued is *forged*.
+//! - A *retry* is a refresh with a replaced token that is accepted: it comes within the *grace
+//!   period* after the rotation or has the `Idempotency-Key` of the first attempt. Any other use of
+//!   a replaced token is *reuse* and ends the session.
+//! - A *foreign* retry comes from another network and does not have this key.
+//! - A successor is stored *sealed*: encrypted so that only the holder of the replaced token can
+//!   obtain it.
+//! - The *denylist* is the list of revoked sessions in Redis. A session in it is *denied*. The
+//!   *marker* is the key in Redis that states that the list is complete.
+//! - The *transport* of a session is `token` (access and refresh tokens) or `cookie`.
 
 pub mod admin;
 pub mod app;

@@ -70,7 +70,7 @@ const QUERIES: [&str; 20] = [
     "sweep_sessions",
 ];
 
-/// The outcome of a login.
+/// The result of a login, as a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LoginOutcome {
@@ -107,7 +107,7 @@ impl LoginOutcome {
     }
 }
 
-/// The outcome of a refresh.
+/// The result of a refresh, as a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RefreshOutcome {
@@ -155,7 +155,7 @@ impl RefreshOutcome {
     }
 }
 
-/// The outcome of a cookie renewal.
+/// The result of a cookie renewal, as a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CookieRenewalOutcome {

@@ -18,7 +18,7 @@ use crate::state::State;
 pub(crate) enum Proof {
     /// An access token of this session. It is signed, so it cannot be forged with `AUTH_SECRET`.
     Access(SessionId),
-    /// A refresh token of any generation.
+    /// A refresh token of the session, which may be the current one or an older one.
     Refresh(RefreshToken),
     /// The token in a cookie.
     Cookie(SessionToken),

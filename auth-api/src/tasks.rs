@@ -6,9 +6,10 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// Work that must be finished once it has started. If a client disconnects, actix drops the future
-/// of the request, and all work in the future stops. A revocation could then be committed without
-/// being added to the denylist. The work in this set continues in that case. It runs on the main
-/// runtime, which drives the database connections, and a shutdown waits for it.
+/// of the request, and all work in the future stops. A revocation could then be committed in
+/// PostgreSQL without being added to the denylist in Redis. The work in this set continues in that
+/// case. It runs on the main runtime, which drives the database connections, and a shutdown waits
+/// for it.
 pub struct Tasks {
     tracker: TaskTracker,
     runtime: Handle,

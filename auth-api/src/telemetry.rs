@@ -58,9 +58,10 @@ fn may_be_logged(event: &Metadata<'_>) -> bool {
     !of_driver || *event.level() <= Level::WARN
 }
 
-/// Buckets from 50 µs to 50 ms, including 1 ms, the time budget of a denylist lookup.
+/// Histogram buckets from 50 µs to 50 ms, for operations such as lookups in Redis. They include 1
+/// ms, the goal for the duration of such a lookup.
 const QUICK: &[f64] = &[0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05];
-/// Buckets from 0.5 ms to 10 s, for requests and statements.
+/// Histogram buckets from 0.5 ms to 10 s, for requests and statements.
 const SLOW: &[f64] =
     &[0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 

@@ -23,7 +23,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
     /// `max-age` in `Cache-Control` (RFC 9111 §5.2.2.1). Zero if the response must not be cached.
-    /// `None` if the response specifies neither.
+    /// `None` if the response does not specify how long it may be cached.
     pub(crate) max_age: Option<Duration>,
 }
 

@@ -271,8 +271,8 @@ async fn work(options: &Options, copy: &Copy, way: &Way) -> Result<Range<SystemT
     Ok(start..end)
 }
 
-/// Returns the time from the start of the first chunk of a run to the end of the last chunk,
-/// according to the log of the run.
+/// Returns the time from the start of the first chunk (transaction) of a run to the end of the last
+/// one, according to the log of the run.
 fn chunks(log: &str) -> Option<Range<SystemTime>> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let chunks: Vec<Value> =

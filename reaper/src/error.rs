@@ -35,8 +35,8 @@ impl SweepError {
         Self::Connect(ConnectError::Connect(chain(error)))
     }
 
-    /// Returns the outcome of a run that ended with this error: how the run ended, for logs and
-    /// metrics.
+    /// Returns the outcome (how the run ended, for logs and metrics) of a run that ended with this
+    /// error.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {

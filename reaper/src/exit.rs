@@ -21,7 +21,8 @@ pub enum Exit {
     Unsafe,
     /// The database is unreachable.
     Unreachable,
-    /// Due rows may be left, because a limit was used up or the run was throttled for too long.
+    /// Due rows may be left, because a limit of the run was reached, or because the run had to wait
+    /// for too long.
     Unfinished,
     /// The configuration is invalid, or there is no configuration for this database.
     Misconfigured,
@@ -52,7 +53,7 @@ impl Exit {
 pub(crate) enum TargetExit {
     /// Everything that could be deleted was deleted.
     Done,
-    /// A limit or a throttle ended the work, and due rows may be left.
+    /// A limit of the run was reached, or the run had to wait for too long. Due rows may be left.
     Unfinished,
     /// Another reaper holds the lock of the target.
     Locked,

@@ -50,7 +50,7 @@ use crate::time::milliseconds;
 
 /// The maximum number of key ranges with locked rows that are remembered separately. If there are
 /// more key ranges, the last remembered range is extended instead. Memory use therefore does not
-/// grow with the backlog, but the retry examines more rows than necessary.
+/// grow with the number of locked rows, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
 /// The results of a pass. They are also correct if the pass was interrupted.
@@ -105,7 +105,7 @@ pub(crate) struct LockStrategy {
     pub(crate) trigger: bool,
     /// Whether other transactions were writing after the last chunk; `None` if this is unknown.
     pub(crate) writers: Option<Writers>,
-    /// The number of rows to skip in the next step if the rows that depend on them are locked. This
+    /// The number of rows to skip in the next step if a row that depends on them is locked. This
     /// number grows with each consecutive step.
     pub(crate) next_step: u32,
     /// The approximate number of consecutive rows with the same due time, rounded to whole chunks.

@@ -32,7 +32,7 @@ const MIN_ROWS: u64 = 1_000;
 /// The maximum number of rows that are examined to find the newest row that satisfies a condition.
 const NEWEST_CAP: i64 = 1_000;
 
-/// The number of rows in the chunk whose statements are shown.
+/// The number of rows in the chunk (the transaction that deletes rows) whose statements are shown.
 const SHOWN: i64 = 1_000;
 
 /// What a run would do. The names and the order of the fields are a stable interface.

@@ -8,7 +8,8 @@
 //! - [`condition`]: the `where` of a target, and the owners of the objects in it.
 //! - [`table`], [`indexes`], [`references`]: checks of the catalog entries of one table.
 //! - [`ancient`]: times that usually mean "never".
-//! - [`pass`]: the index and the statements of one pass; [`plans`]: the plans of these statements.
+//! - [`pass`]: the index and the statements of one pass (the work on one table for one reason);
+//!   [`plans`]: the plans of these statements.
 //!
 //! The checks read only the catalog and, if there is an index for a pass, the two rows in the index
 //! where a chunk (the rows that one transaction deletes) would begin and end. The checks change

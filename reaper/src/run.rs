@@ -77,7 +77,8 @@ pub struct Sweep {
     pub first_run: FirstRun,
     /// The state that this process keeps between its runs.
     pub remembered: Remembered,
-    /// Limits that replace `pace` and `throttle` from the next chunk on, whenever they change.
+    /// New limits from a reload of the configuration. They replace `pace` and `throttle` from the
+    /// next chunk on.
     pub reloads: Option<watch::Receiver<Limits>>,
     /// The name of this instance in the history.
     pub instance: String,

@@ -1,4 +1,5 @@
-//! The text of every statement of a pass. This is the only module that builds SQL from a target.
+//! The text of every statement of a pass (the work on one table for one reason). This is the only
+//! module that builds SQL from a target.
 //!
 //! A *cursor* is a position in the scan order of a pass: in index order, the due time and the key
 //! of a row; in heap order, the beginning of a block. The values of a cursor are passed as

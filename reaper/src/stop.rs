@@ -1,5 +1,5 @@
 //! A shutdown request is a value that is passed as a parameter, and not global state. When a
-//! shutdown is requested, a run ends after its current chunk.
+//! shutdown is requested, a run ends after its current chunk (the transaction that deletes rows).
 
 use std::time::Instant;
 

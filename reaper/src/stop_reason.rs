@@ -10,7 +10,8 @@ use crate::pass::budget::BudgetLimit;
 use crate::stop::Signal;
 use crate::throttle::{ThrottleCause, ThrottleReason};
 
-/// The reason that ended a pass, a target or a run.
+/// The reason that ended a run, the work on a target, or a pass (the work on one table for one
+/// reason).
 #[derive(Clone, Debug)]
 pub(crate) enum StopReason {
     /// The process received a signal.

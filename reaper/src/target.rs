@@ -46,7 +46,7 @@ pub struct Reason {
     pub filter: Option<String>,
 }
 
-/// The scan order of a pass.
+/// The order in which the rows of a table are scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
@@ -128,7 +128,7 @@ pub struct Target {
     pub set: Vec<SetColumn>,
     /// The meaning of a time before the year 2000.
     pub ancient: Ancient,
-    /// The scan order; `None` if each pass chooses its own scan order.
+    /// The scan order; `None` if it is chosen automatically for each reason and table.
     pub order: Option<Order>,
     /// The maximum number of rows in a chunk; `None` if the maximum of the run applies.
     pub chunk: Option<u32>,

@@ -52,11 +52,11 @@ macro_rules! id {
 }
 
 id! {
-    /// Id of an account.
+    /// The id of an account.
     AccountId
 }
 id! {
-    /// Id of a session, which is also the id of its token family.
+    /// The id of a session, which is also the id of its token family (its refresh tokens).
     SessionId
 }
 

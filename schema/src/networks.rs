@@ -1,4 +1,4 @@
-//! The networks from which a token family is used.
+//! The networks from which a token family (the refresh tokens of one session) is used.
 
 use std::net::IpAddr;
 

@@ -98,7 +98,8 @@ pub struct Session {
     pub ip: Option<IpAddr>,
     /// When the owner logged in.
     pub created_at: DateTime<Utc>,
-    /// The last recorded time of use. For a token session, this is the time of the last rotation.
+    /// The last recorded time of use. For a token session, this is the time of the last rotation
+    /// (the last refresh).
     pub last_seen_at: DateTime<Utc>,
     /// When the session expires unless it is used.
     pub expires_at: DateTime<Utc>,

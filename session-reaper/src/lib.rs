@@ -25,6 +25,9 @@
 //! - [`observer`] updates the [`metrics`] from the events of a run, [`export`] pushes or writes the
 //!   metrics of a single run, [`telemetry`] sets up logs and spans, and [`output`] formats tables,
 //!   the summary of a run and the progress bar.
+//!
+//! The crate [`reaper`] explains the terms *target*, *reason*, *due*, *pass*, *chunk*, *throttle*,
+//! *outcome* and *preset*. The *backlog* of a target is the number of its rows that are due.
 
 pub mod cli;
 pub mod clock;

@@ -95,7 +95,8 @@ impl Database {
         self.client().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Moves the rotation times of all token sessions back by an interval such as `1 minute`.
+    /// Moves the times of the last refreshes of all token sessions back by an interval such as `1
+    /// minute`.
     pub async fn age_rotations(&self, by: &str) {
         let back = format!(
             "UPDATE token_families SET rotated_at = rotated_at - interval '{by}',

@@ -416,7 +416,7 @@ fn switch(text: &str) -> Result<bool, &'static str> {
 }
 
 /// Derives a prefix from the issuer and the network, so that two deployments that share a Redis
-/// server do not use each other's marker, which states that the denylist is complete.
+/// server do not use each other's list of revoked sessions.
 fn default_redis_prefix(issuer: &str, network: Network) -> String {
     let hash = blake3::Hasher::new()
         .update(issuer.as_bytes())

@@ -32,8 +32,8 @@ pub(super) const DATABASE_POOL_SIZE: &str = "16";
 /// statement takes seconds, it is waiting for a lock or for a failing disk.
 pub(super) const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Interval between two rebuilds of the denylist. If Redis loses the entry of a revoked session,
-/// the entry is restored after at most this time.
+/// Interval between two rebuilds of the denylist, the list of revoked sessions in Redis. If Redis
+/// loses the entry of a revoked session, the entry is restored after at most this time.
 pub(super) const DENYLIST_SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Address and port of health checks and metrics.

@@ -17,7 +17,8 @@ use super::signing_keys::SigningKeys;
 const TYP: &str = "at+jwt";
 const CLIENT_ID: &str = "auth-api";
 /// Time that is added to the maximum lifetime when the remaining lifetime of a token is checked. It
-/// is half of the time that the denylist adds to the lifetime of an access token.
+/// is half of the time that an entry of the denylist (the list of revoked sessions) outlives the
+/// last access token of the session.
 const LEEWAY: chrono::Duration = chrono::Duration::seconds(30);
 /// The maximum length of a token that is parsed, in bytes. Issued tokens are about 600 bytes long.
 const MAX_LENGTH: usize = 4096;

@@ -9,7 +9,7 @@ use super::{RefreshToken, Secrets, SessionToken};
 pub enum Token {
     /// An access token.
     Access(Claims),
-    /// A refresh token of any generation.
+    /// A refresh token, which may be the current one or an older one.
     Refresh(RefreshToken),
     /// The token from a session cookie.
     Session(SessionToken),

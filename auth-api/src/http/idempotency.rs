@@ -51,9 +51,9 @@ impl IdempotencyKey {
         }
     }
 
-    /// Returns the hash of the key for the refresh token with this session and generation. The hash
-    /// is stored when the token is rotated. If the same key is sent with another token, the hash is
-    /// different.
+    /// Returns the hash of the key for one refresh token, which is identified by its session and
+    /// its number in the session (its generation). The hash is stored when the token is rotated. If
+    /// the same key is sent with another token, the hash is different.
     #[must_use]
     pub fn hash(&self, session_id: SessionId, generation: u32) -> TokenHash {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);

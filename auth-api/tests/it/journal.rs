@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use testkit::{AuthApi, binary};
 
-/// Runs `config`, which warns about a secret that all users can read. Returns its log, for a
-/// `JOURNAL_STREAM` with the device and the inode of standard error, or with another inode.
+/// Runs `config`, which warns about a secret that all users can read. Returns its log. If
+/// `is_journal` is `true`, `JOURNAL_STREAM` names the file to which standard error is connected;
+/// otherwise, it names another file.
 fn log(format: &str, is_journal: bool) -> String {
     let (secret, log) =
         (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());

@@ -9,7 +9,7 @@ async fn refreshes(api: &AuthApi, outcome: &str) -> f64 {
     api.metric(&format!("auth_api_refreshes_total{{outcome=\"{outcome}\"}}")).await
 }
 
-/// Moves the last rotation past the grace period.
+/// Moves the last rotation (refresh) into the past, so that its grace period has ended.
 async fn grace_is_over(database: &Database) {
     database.age_rotations("6 minutes").await;
 }

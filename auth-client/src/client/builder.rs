@@ -14,9 +14,9 @@ use crate::token::Rules;
 /// The clocks of synchronized hosts differ by less than a second. This leeway is for hosts whose
 /// clocks are not synchronized.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// auth-api removes a revoked session from its denylist a minute after the last access token of the
-/// session has expired. With a leeway of more than a minute, tokens of revoked sessions would be
-/// accepted.
+/// auth-api removes a revoked session from its denylist (the list of revoked sessions in Redis) a
+/// minute after the last access token of the session has expired. With a leeway of more than a
+/// minute, tokens of revoked sessions would be accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 /// auth-api normally responds in milliseconds. This limit prevents long waits for users if auth-api
 /// does not respond.

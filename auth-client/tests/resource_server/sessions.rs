@@ -1,4 +1,5 @@
-//! Checks whether a session was revoked, with introspection or with the denylist.
+//! Checks whether a session was revoked, with introspection or with auth-api's list of revoked
+//! sessions in Redis.
 
 use testkit::{Answer, AuthApi, Database, Proxy, Redis, Service, Tokens, Wallet, eventually};
 

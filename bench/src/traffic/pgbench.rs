@@ -15,7 +15,7 @@ use crate::server::Copy;
 const LOOK_UP: &str = include_str!("../../sql/traffic/look_up.sql");
 const ROTATE: &str = include_str!("../../sql/traffic/rotate.sql");
 
-/// Index of the rotation among the scripts of pgbench.
+/// Index of the script that simulates a refresh (a rotation) among the scripts of pgbench.
 pub(super) const ROTATION: u8 = 1;
 
 /// Maximum runtime of pgbench in seconds. Normally pgbench is stopped earlier. The limit applies if

@@ -1,4 +1,4 @@
-//! The current backlog of every target, for `status`.
+//! The current backlog (the number of due rows) of every target, for `status`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -206,7 +206,8 @@ impl TextRow {
         self.text(column)?.parse().ok()
     }
 
-    /// Returns the cursor that [`crate::sql::PassSql::probe`] found.
+    /// Returns the result of [`crate::sql::PassSql::probe`]: the position at which a key range
+    /// ends.
     pub(crate) fn cursor(self) -> Cursor {
         self.0.into_iter().flatten().map(Text).collect()
     }

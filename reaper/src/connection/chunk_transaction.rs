@@ -26,7 +26,7 @@ pub(crate) struct Transaction<'q> {
 pub(crate) enum Returns {
     /// The number of deleted rows.
     Rows,
-    /// A row of counts.
+    /// A row of counts, of the target's rows and of its children.
     Row,
 }
 

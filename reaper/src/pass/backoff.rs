@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 
-/// The number of retries of a chunk that fails because of a lock or a conflict.
+/// The number of retries of a chunk (the transaction that deletes rows) that fails because of a
+/// lock or a conflict.
 pub(crate) const CHUNK_TRIES: usize = 12;
 
 /// Returns the delays between the attempts at a chunk, 8 to 17 seconds in total. Most locks on a

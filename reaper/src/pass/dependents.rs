@@ -1,11 +1,10 @@
 //! Rows that are not locked themselves, but whose deletion waits for a lock: another transaction
-//! has locked a row that a cascade or a trigger changes.
-//!
-//! The lock timeout alone does not show whether a row or a whole table is locked, so the pass reads
-//! the locks. If no table is locked, the pass searches for the row as for a row whose deletion is
-//! rejected, and skips it. Further rows that follow are skipped in growing steps, so that a long
-//! sequence of such rows costs only a few timeouts. Skipped rows are retried at the end of the
-//! pass.
+//! has locked a row that a cascade or a trigger changes. The lock timeout alone does not show
+//! whether a row or a whole table is locked, so the locks are read from the server. If no table is
+//! locked, the row is found by dividing the chunk into smaller parts, as for a row whose deletion
+//! is rejected, and is then skipped. Further rows that follow are skipped in growing steps, so that
+//! a long sequence of such rows costs only a few timeouts. Skipped rows are retried at the end of
+//! the pass.
 
 use super::{Attempt, Chunk, Left, Next, Pass};
 use crate::connection::db_error::{Bound, DbError};
@@ -29,9 +28,10 @@ impl Pass<'_, '_> {
         Ok(connection.deadline.with(1, asked).await?.try_get(0)?)
     }
 
-    /// Continues after a lock timeout that no lock on a table has caused: searches for the row
-    /// whose deletion waits, or, if the search has ended, skips this row. Returns the skipped rows
-    /// as a chunk, or `None` if the search continues.
+    /// Decides how to continue after a lock timeout if no table is locked. While the row whose
+    /// deletion waits has not been found, continues the search for this row and returns `None`.
+    /// Otherwise, skips the row (or several rows, if earlier rows were also skipped) and returns
+    /// the skipped rows as a chunk.
     pub(super) async fn pass_over(
         &mut self,
         ahead: &KeyRange,

@@ -1,5 +1,5 @@
-//! The groups that a pass does not try to lock again, because another session has locked one of
-//! their rows.
+//! The groups (rows that are deleted only together) that a pass does not try to lock again, because
+//! another session has locked one of their rows.
 
 use crate::sql::query::Text;
 

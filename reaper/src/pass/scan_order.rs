@@ -1,4 +1,5 @@
-//! Chooses the scan order of a pass: index order or heap order.
+//! Chooses the scan order of a pass (the work on one table for one reason): index order or heap
+//! order.
 //!
 //! In index order, a pass reads only due rows. However, if the due rows are spread over the whole
 //! table, each row is in another block, and the same blocks are read again and again. The following

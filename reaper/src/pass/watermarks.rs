@@ -1,5 +1,6 @@
-//! The watermarks of earlier runs of this process. They prevent each scheduled run of a daemon from
-//! scanning the dead index entries of rows that earlier runs deleted.
+//! The watermarks of earlier runs of this process: the times up to which no due rows are left. They
+//! prevent each scheduled run of a daemon from scanning the dead index entries of rows that earlier
+//! runs deleted.
 //!
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
 //! vacuum can remove them while an older transaction is open. To find the first live row, the

@@ -1,5 +1,5 @@
-//! Checks whether there is an index for a pass. The index must begin with the due column, ideally
-//! followed by the key.
+//! Checks whether there is an index for a pass, which is the work on one table for one reason. The
+//! index must begin with the due column, ideally followed by the key.
 
 use std::collections::HashMap;
 

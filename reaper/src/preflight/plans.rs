@@ -159,8 +159,9 @@ pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,
     pub(super) rows: u64,
     pub(super) max_scan_rows: u64,
-    /// The indexes that a pass may scan. Empty if another finding already reports that there is no
-    /// such index. `None` if the statement scans the table in heap order.
+    /// The indexes that a pass (the work on one table for one reason) may scan. Empty if another
+    /// finding already reports that there is no such index. `None` if the statement scans the table
+    /// in heap order.
     pub(super) along: Option<&'a [String]>,
     /// If the index does not contain the key, all rows with the same time are sorted, first by this
     /// column. `None` if no such sort is needed.

@@ -1,5 +1,5 @@
-//! Checks a target: first the catalog entries of all of its tables at once, then the plans, table
-//! by table and pass by pass.
+//! Checks a target: first the catalog entries of all of its tables at once, then the plans of the
+//! statements, for each table and each reason.
 
 use std::collections::HashMap;
 

@@ -37,7 +37,7 @@ const TRY: &str = "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_cata
      THEN pg_catalog.pg_try_advisory_lock($1, $2) END";
 
 /// Tries to acquire the lock of each table. An element of the result is `true` if the lock was
-/// acquired. The locks are acquired only in the server process `pid`, which executes the chunks: a
+/// acquired. The locks are acquired only in the server process `pid`, which deletes the rows: a
 /// lock in another process behind a pooler would protect nothing, and would remain there.
 pub(crate) async fn acquire(
     client: &mut Client,

@@ -18,8 +18,8 @@ use crate::report::progress::Progress;
 use crate::report::run_report::RunReport;
 use crate::run::remembered::Remembered;
 
-/// The shortest interval between two heartbeats of a run that makes progress. A heartbeat is one
-/// small update, concurrent with the deletes.
+/// The shortest interval between two heartbeats of a run that makes progress. A heartbeat is a
+/// small update of the run's row, which is made while rows are deleted.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// The number of attempts to write the end of a run. The next constant is the delay between them.
@@ -82,8 +82,9 @@ impl History {
         self.hold(client).await;
     }
 
-    /// Writes the outcome of the run. A row without an end would mean that the run was killed.
-    /// Therefore, this method retries if another transaction locks the row for a short time.
+    /// Writes the outcome of the run (how it ended). A row without an end would mean that the run
+    /// was killed. Therefore, this method retries if another transaction locks the row for a short
+    /// time.
     pub(crate) async fn end(self, client: &Client, report: &RunReport) {
         self.heartbeat.abort();
         for try_left in (0..END_TRIES).rev() {

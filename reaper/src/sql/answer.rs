@@ -1,5 +1,5 @@
-//! The results of the statements. Counts are always returned in one row, regardless of the size of
-//! the chunk.
+//! The results of the statements. Counts are always returned in one row, regardless of the number
+//! of rows that the statement deletes.
 
 use tokio_postgres::{Error, Row};
 

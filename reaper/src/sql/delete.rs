@@ -1,12 +1,11 @@
 //! The statements that lock and delete rows.
-//!
-//! Whether a row may be deleted depends either on its own contents, or also on the contents of
+//!  Whether a row may be deleted depends either on its own contents, or also on the contents of
 //! other rows: the rows of its group, and the rows that a subquery in `where` reads. In the first
 //! case, one statement locks the row, evaluates the condition again on its current version, and
 //! deletes it. In the second case, this is not sufficient: after locking a row, PostgreSQL
 //! re-evaluates the condition with the new version of *this* row only. For any other row that was
-//! just changed, PostgreSQL still uses the version from the beginning of the statement. Such a
-//! chunk therefore takes two statements in one transaction:
+//! just changed, PostgreSQL still uses the version from the beginning of the statement. Such rows
+//! are therefore deleted by two statements in one transaction:
 //!
 //! 1. [`PassSql::lock`] locks the rows that appear to be deletable and all other rows of their
 //!    groups, and skips locked rows.
@@ -36,7 +35,8 @@ const GROUP_LOCK_ROWS: i64 = 10_000;
 const LOCKED_BY_US: &str =
     "t.xmax OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
 
-/// Returns the name of the column with the value to which column `column` of child `child` refers.
+/// Returns the alias of a referenced value: the value that column number `column` of child table
+/// number `child` references.
 fn key(child: usize, column: usize) -> String {
     format!("key{child}_{column}")
 }

@@ -1,5 +1,5 @@
-//! The transaction of a chunk, which first locks the tables and verifies that they are the ones
-//! that were examined.
+//! The transaction of a chunk (the rows that are deleted together), which first locks the tables
+//! and verifies that they are the ones that were examined.
 
 use super::{Only, PassSql};
 use crate::sql::identity::verify;

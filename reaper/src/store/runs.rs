@@ -188,7 +188,7 @@ pub async fn release(client: &Client, id: RunId) -> Result<(), Error> {
     client.batch_execute(&together).await
 }
 
-/// Updates the heartbeat and the report of a run in progress.
+/// Updates the heartbeat (the time of the last update) and the report of a run in progress.
 pub async fn touch(
     client: &Client,
     own: &OwnTables,

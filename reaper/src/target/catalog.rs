@@ -25,7 +25,7 @@ pub(crate) struct Column {
     /// and in code that depends on the kind of time.
     pub(crate) sql_type: String,
     /// The same type for a cast: quoted, with its schema, and without a type modifier. A cast to
-    /// `timestamp(0)` would round a cursor, and the pass would miss rows.
+    /// `timestamp(0)` would round a cursor (a position in the index), and rows would be missed.
     pub(crate) cast: String,
     /// The equality operator of the type. `None` for a type that has no such operator, such as
     /// `json`.

@@ -1,4 +1,4 @@
-//! The throttles for a busy server and for a running vacuum.
+//! Two throttles: a run waits if the server is busy, or if a vacuum is running on its table.
 
 use tokio_postgres::{Client, Error};
 

@@ -17,7 +17,7 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{BacklogSnapshot, Sweep, SweepError};
 
-/// Minimum interval between two counts of the backlog with `--watch`. Counting is the expensive
+/// Minimum interval between two counts of the due rows with `--watch`. Counting is the expensive
 /// part of a refresh.
 const RECOUNT: Duration = Duration::from_secs(10);
 

@@ -1,5 +1,5 @@
-//! The tables `[pace]` and `[throttle]` of a `reaper.toml`. Their keys have the meaning of the
-//! environment variables, which take precedence.
+//! The tables `[pace]` and `[throttle]` of a `reaper.toml`. Each key has the same meaning as an
+//! environment variable, which takes precedence over the key.
 
 use toml::de::DeValue;
 

@@ -1,5 +1,5 @@
-//! The presets (built-in lists of targets), in the format of `reaper.toml`. `docs/presets/`
-//! documents each preset.
+//! The presets (built-in lists of targets for known applications), in the format of `reaper.toml`.
+//! `docs/presets/` documents each preset.
 
 use reaper::nearest;
 

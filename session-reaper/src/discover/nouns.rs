@@ -71,8 +71,8 @@ const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache",
 /// Words in the names of schemas that contain copies or records.
 const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
 
-/// Nouns in table names. The rows of such a table are `Rows::Fleeting`, but may be needed long
-/// after they have expired. The second string is the reason.
+/// Nouns of tables whose rows are `Rows::Fleeting` but may be needed long after they have expired.
+/// The second string is the reason.
 const ASKED_FOR: &[(&str, &str)] = &[
     ("invite", "the record of who invited whom may be needed later"),
     ("invitation", "the record of who invited whom may be needed later"),

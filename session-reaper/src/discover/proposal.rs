@@ -146,7 +146,8 @@ fn preset_table(lines: &mut Lines, preset: &FoundPreset, table: &PresetTable) {
     }
 }
 
-/// Writes a target of a preset in full, for a table in a schema that the preset does not cover.
+/// Writes all keys of a target of a preset (the built-in targets of a known application), for a
+/// table in a schema that the preset does not cover.
 fn again(lines: &mut Lines, table: &PresetTable, name: &str) {
     let off = table.names_others || !table.doubts.is_empty();
     for line in table.text.lines() {

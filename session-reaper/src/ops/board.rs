@@ -247,7 +247,7 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Maximum time between the count of a backlog and the end of the run that counted it. The two
+/// Maximum time between a count of due rows and the end of the run that made the count. The two
 /// times are read from different clocks.
 const SAME_RUN: TimeDelta = TimeDelta::seconds(30);
 

@@ -41,7 +41,7 @@ const WEEKDAY: Field = Field {
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"],
 };
 
-/// Nicknames, which crontab(5) lists as extensions.
+/// Nicknames such as `@hourly`, which crontab(5) lists as extensions.
 const NICKNAMES: [(&str, &str); 7] = [
     ("@HOURLY", "0 * * * *"),
     ("@DAILY", "0 0 * * *"),

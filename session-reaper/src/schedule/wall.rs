@@ -216,8 +216,8 @@ fn weekday(day: u32) -> Weekday {
     Weekday::try_from(u8::try_from((day + 6) % 7).unwrap_or_default()).unwrap_or(Weekday::Sun)
 }
 
-/// Returns the values of a validated item. The item is `*`, a value or a range; `*` and a range may
-/// have a step.
+/// Returns the values of a validated item. The item is `*`, a value or a range. `*` and a range may
+/// be followed by a step, such as `/5`.
 fn values(item: &str, min: u32, max: u32) -> Vec<u32> {
     let (range, step) = item.split_once('/').unwrap_or((item, "1"));
     let (first, last) = match range.split_once('-') {

@@ -12,8 +12,8 @@ use reaper::{Outcome, ReportedOutcome, ReportedWait, RunReport, TargetReport, of
 /// A later run closes the row of a killed run after the same time.
 const SILENT: TimeDelta = TimeDelta::minutes(1);
 
-/// The outcome of a run without a heartbeat, read on a replica. A replica does not contain the lock
-/// that distinguishes an active run from one that was killed.
+/// The outcome of a run without a recent heartbeat, if the history is read on a replica. A replica
+/// does not contain the lock that distinguishes an active run from one that was killed.
 const UNKNOWN: &str = "unknown";
 
 /// A run. The names and the order of the members are a public interface.

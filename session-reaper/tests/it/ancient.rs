@@ -223,8 +223,8 @@ async fn ancient_time_in_any_partition_is_found() {
     assert_eq!((reaped.code, rows(&database).await), (Some(0), (1, 0)), "{}", reaped.stderr);
 }
 
-/// Rows that never expire lie outside the index range that is scanned, so neither counts nor chunks
-/// read them.
+/// Rows that never expire lie outside the index range that is scanned, so they are read neither
+/// when rows are counted nor when rows are deleted.
 #[tokio::test]
 async fn kept_ancient_rows_are_not_read() {
     let database = Database::empty().await;

@@ -40,7 +40,7 @@ async fn rows(database: &Database) -> (i64, i64) {
     (count("held").await, count("NOT held").await)
 }
 
-/// Returns the number of chunks that were rejected, from the log of the run.
+/// Returns the number of chunks (transactions) that were rejected, from the log of the run.
 fn rejections(run: &Reaped) -> usize {
     run.stderr.matches("\"rows_held\"").count() + run.stderr.matches("\"row_held\"").count()
 }

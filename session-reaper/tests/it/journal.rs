@@ -10,8 +10,8 @@ use std::process::Command;
 
 use testkit::binary;
 
-/// Runs `check` without a database. Returns its log, for a `JOURNAL_STREAM` with the device and the
-/// inode of standard error, or with another inode.
+/// Runs `check` without a database. Returns its log. If `is_journal` is `true`, `JOURNAL_STREAM`
+/// names the file to which standard error is connected; otherwise, it names another file.
 fn log(format: &str, is_journal: bool) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     let metadata = file.as_file().metadata().unwrap();

@@ -1,4 +1,5 @@
-//! Tables for which the planner could choose another plan than the one that a pass needs.
+//! Tables for which the planner could choose another plan than the one that the statements of a run
+//! need.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -22,8 +22,9 @@ confirmed = true
 due = [ { reason = "expired", column = "expires_at", keep = "1d" } ]
 "#;
 
-/// Runs with chunks of 100 rows, and executes `change` during the chunk that starts with 300 rows
-/// left. If the change has to wait for that chunk, the change is made before the next chunk starts.
+/// Runs with chunks (transactions) of 100 rows, and executes `change` during the chunk that starts
+/// with 300 rows left. If the change has to wait for that chunk, the change is made before the next
+/// chunk starts.
 async fn changed(database: &Database, config: &str, order: &str, change: &str) -> Reaped {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{config}\norder = \"{order}\"\n")).unwrap();

@@ -17,9 +17,9 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// Positions in the middle of the third chunk of a run over 500 rows. At the first position, the
-/// reaper locks the rows before it deletes them, because a trigger may keep a row. At the second
-/// position, the reaper deletes the rows without locking them first.
+/// Positions in the middle of the third chunk (transaction) of a run over 500 rows. At the first
+/// position, the reaper locks the rows before it deletes them, because a trigger may keep a row. At
+/// the second position, the reaper deletes the rows without locking them first.
 const PLACES: [ParkAt; 2] = [ParkAt::Row, ParkAt::Deleted { rows_left: 200 }];
 
 /// Starts a run over 500 due sessions in chunks of 100 rows. The run stops in the middle of the

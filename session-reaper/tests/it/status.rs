@@ -29,7 +29,7 @@ async fn text(database: &Database) -> String {
     program.stdout()
 }
 
-/// Starts a run that is parked in the third of five chunks of 100 rows.
+/// Starts a run that stops in the middle of the third of five chunks (transactions) of 100 rows.
 async fn parked() -> (Database, Parking, Program) {
     let database = Database::create().await;
     let (parking, program) = parked_on(&database).await;

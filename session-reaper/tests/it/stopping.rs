@@ -19,7 +19,7 @@ use tokio_postgres::Client;
 
 const JSON: [&str; 4] = ["run", "--yes", "--output", "json"];
 
-/// The ways in which a run is ended, and the exit code and the outcome of each.
+/// The ways in which a run is ended, each with its exit code and with the outcome in the report.
 const ENDS: [(End, i32, &str); 2] =
     [(End::Signal, 143, "interrupted"), (End::Runtime, 75, "partial")];
 

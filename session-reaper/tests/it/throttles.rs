@@ -18,7 +18,7 @@ async fn left(database: &Database) -> i64 {
     database.one("SELECT count(*) FROM sessions").await
 }
 
-/// Waits until the run is throttled for this cause. Returns the logged reason.
+/// Waits until the run logs that it waits for this cause. Returns the logged reason.
 async fn waits_for(program: &mut Program, cause: &str) -> String {
     let fields = program.log_event("throttled").await;
     assert_eq!(fields["cause"], cause, "{fields}");

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use testkit::{Database, HANG, ParkAt, Parking, Program, eventually, start_reaper};
 
-/// Both daemons run at the same times, in small chunks.
+/// Both daemons run at the same times, in small chunks (transactions).
 const TOGETHER: [(&str, &str); 2] = [("SCHEDULE", "* * * * * *"), ("MAX_CHUNK", "5")];
 
 /// Slows down each delete and records its row, transaction and connection. Each run has its own

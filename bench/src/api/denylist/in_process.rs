@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::pace::{Pace, Taken};
 
-/// How long the denylist may take to be complete. The limit ends only a run that hangs.
+/// How long the first build of the denylist (the list of revoked sessions) may take. The limit ends
+/// only a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How often to check whether the denylist is complete.
 const POLL: Duration = Duration::from_millis(10);

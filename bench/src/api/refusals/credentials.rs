@@ -31,7 +31,7 @@ pub enum Reason {
     Expired,
     /// The session of the credential was revoked.
     Revoked,
-    /// The credential is genuine, but its hash is not the stored hash.
+    /// The credential has a valid tag, but its hash is not the stored hash.
     WrongSecret,
     /// auth-api did not issue the credential. The response time may reveal this reason, because the
     /// reason says nothing about a session.

@@ -1,5 +1,5 @@
-//! Proposals for the tables of projects without a preset. The rows are typical of a system in use:
-//! some live, some dead.
+//! Proposals for the tables of projects for which there is no preset (no built-in targets). The
+//! rows are typical of a system in use: some live, some dead.
 
 use testkit::Database;
 

@@ -1,4 +1,5 @@
-//! The invariants that must hold after the writers have ended.
+//! The invariants (c) and (e), which must hold after the writers have ended. The other invariants
+//! are in [`super::invariants`].
 //!
 //! - (c) Every due row that is not locked is deleted within two runs, and the report contains the
 //!   number of remaining due rows.
