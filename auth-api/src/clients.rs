@@ -74,7 +74,7 @@ pub struct OldCheck {
 #[error("client secret not checked within {} s: too many argon2id checks are waiting", TURN.as_secs())]
 pub struct Busy;
 
-/// Permission to compute one argon2id hash.
+/// Permission to compute one argon2id hash. Only one such permission exists at a time.
 pub struct Turn {
     check: OldCheck,
     permit: OwnedSemaphorePermit,

@@ -1,5 +1,5 @@
-//! The time that determines which credentials have expired. It is the time of the database,
-//! advanced by this machine's monotonic clock.
+//! The time that determines which credentials have expired. It is the last time that the database
+//! returned, plus the time that has passed since then on this machine's monotonic clock.
 //!
 //! A host whose wall clock is an hour off must not accept expired credentials or reject valid ones.
 //! The wall clock is therefore not used, and the time is unknown until the database has returned it

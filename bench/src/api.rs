@@ -88,7 +88,7 @@ pub struct Results {
     pub denylist: Option<denylist::Results>,
     /// Results of introspection, if requested.
     pub introspection: Option<introspection::Results>,
-    /// Results of refusals, if requested.
+    /// Results of the comparison of rejections, if requested.
     pub refusals: Option<refusals::Results>,
     /// Results of endpoints, if requested.
     pub endpoints: Option<endpoints::Results>,

@@ -85,7 +85,7 @@ pub(crate) struct LockConnection {
 }
 
 /// If at least this many statements are prepared, all of them are discarded before the next table
-/// is processed. Each one uses about 50 kB in the server process.
+/// is processed. Each statement uses about 50 kB of memory in the server process.
 const PREPARED: usize = 100;
 
 /// The number of times that the duration of a round trip is measured.
@@ -176,8 +176,8 @@ impl LockConnection {
         elapsed.saturating_sub(self.round_trip).max(elapsed / 20)
     }
 
-    /// Sets how long statements wait for a lock: for `wait`, but not longer than the configured
-    /// `lock_timeout`. If `wait` is `None`, statements wait for the configured `lock_timeout`.
+    /// Sets how long statements wait for a lock: `wait` or the configured `lock_timeout`, whichever
+    /// is shorter. If `wait` is `None`, statements wait for the configured `lock_timeout`.
     pub(crate) async fn wait_for_locks(&mut self, wait: Option<Duration>) -> Result<(), Error> {
         let wait = wait.map_or(self.lock_timeout, |wait| wait.min(self.lock_timeout));
         if wait != self.waits {

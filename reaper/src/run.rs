@@ -515,9 +515,9 @@ impl Sweep {
     }
 }
 
-/// Ends the remaining targets for `reason`, which ended the work on one target. If the run itself
-/// cannot continue, ends only the first remaining target and returns `Err`; the other targets are
-/// then reported as not begun.
+/// Ends the remaining targets for `reason`, for which the work on one target has ended. If the run
+/// itself cannot continue, ends only the first remaining target and returns `Err`. The other
+/// targets are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {
     let mut open = target_runs.iter_mut().filter(|target_run| target_run.ended.is_none());
     if reason.is_of_the_run() {

@@ -68,8 +68,8 @@ pub(crate) struct PassSql {
     pub(crate) due: Due,
     /// The key columns. Empty if the table has no key.
     pub(crate) key: Vec<Column>,
-    /// The conditions of the earlier passes, one per reason. A row that is due in an earlier pass
-    /// is counted only in that pass.
+    /// The conditions of the earlier reasons of the target. A row that is due for an earlier reason
+    /// is counted only for that reason.
     pub(crate) earlier: Vec<Due>,
     /// The filter and the group; `None` if every due row may be deleted.
     pub(crate) only: Option<Only>,
@@ -186,7 +186,7 @@ impl PassSql {
         self.only.as_ref().is_some_and(|only| only.group.is_some())
     }
 
-    /// Returns the condition that `t` is not due in an earlier pass.
+    /// Returns the condition that `t` is not due for an earlier reason of the target.
     fn fresh<'a>(&'a self, query: &mut Query<'a>) -> String {
         let mut fresh = String::from("true");
         for earlier in &self.earlier {

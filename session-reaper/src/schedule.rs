@@ -98,7 +98,7 @@ impl Schedule {
 
     /// Returns the time of the first clock change after `from`, up to and including `to`.
     fn clock_change(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        /// Two clock changes are further apart than this.
+        /// The step of the search. Two clock changes are always further apart than this.
         const STEP: TimeDelta = TimeDelta::hours(12);
         let offset = self.offset(from);
         let mut same = from;
@@ -128,8 +128,8 @@ impl Schedule {
         TimeDelta::seconds(offset.local_minus_utc().into())
     }
 
-    /// Returns when the local time `wall` first occurs, or the time of the clock change that skips
-    /// it.
+    /// Returns the first instant at which clocks show the local time `wall`. If a clock change
+    /// skips that time, returns the instant of the change.
     fn first_at(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let time = match self.zone.from_local_datetime(&wall) {
             MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time,

@@ -8,8 +8,8 @@ use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
 /// The keys that are derived from one of the secrets in `AUTH_SECRET`, one key for each purpose.
-/// Each key is derived with BLAKE3 `derive_key` and a context of its own, so a tag for one purpose
-/// is never valid for another.
+/// Each key is derived with BLAKE3 `derive_key` and a different context. Therefore, a tag (a keyed
+/// hash) for one purpose is never valid for another.
 struct Derived {
     refresh_tag: Zeroizing<[u8; 32]>,
     challenge_mac: Zeroizing<[u8; 32]>,

@@ -196,7 +196,7 @@ impl SigningKeys {
         Jwks { keys: published.map(|(_, one)| key(one)).collect() }
     }
 
-    /// Returns how long a key is published before it signs.
+    /// Returns how long a key is published before it signs tokens.
     #[must_use]
     pub fn delay(&self) -> Duration {
         self.delay.to_std().unwrap_or_default()

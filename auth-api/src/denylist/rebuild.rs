@@ -46,8 +46,8 @@ const SET_MARKER: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 return 0";
 
-/// Keeps the denylist complete and the clock synchronized for the lifetime of the process.
-/// Synchronizes at every sync interval, and as soon as the list can no longer be trusted.
+/// Keeps the denylist complete and the clock synchronized until the process ends. Rebuilds the list
+/// at every sync interval, and also as soon as the list can no longer be trusted.
 pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Clock) {
     let mut retry = FIRST_RETRY;
     let mut last_error = String::new();
@@ -82,8 +82,8 @@ pub async fn keep_in_sync(denylist: &Denylist, database: &Database, clock: &Cloc
     }
 }
 
-/// Adds a random delay of up to 50 %, so that replicas of auth-api do not restart each other's
-/// rebuilds forever.
+/// Adds a random delay of up to 50 %. Without it, replicas of auth-api that rebuild at the same
+/// time could interrupt each other's rebuilds again and again.
 fn jitter(duration: Duration) -> Duration {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);

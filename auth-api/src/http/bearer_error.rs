@@ -1,5 +1,5 @@
-//! The challenge in a 401 response, which depends on the token in the request (RFC 6750 §3.1, RFC
-//! 9470 §3).
+//! The challenge (the header `WWW-Authenticate`) in a 401 response. It depends on the token in the
+//! request (RFC 6750 §3.1, RFC 9470 §3).
 
 use std::time::Duration;
 

@@ -59,8 +59,8 @@ pub fn watch_over(stream: &dyn Any, connection: &mut Extensions, state: &State) 
     actix_web::rt::spawn(watch_idle_time(socket, seen, state.bounds));
 }
 
-/// Watches a connection until it ends, and closes it if it is idle for too long or has to make room
-/// for another connection.
+/// Watches a connection until it ends. Closes the connection if it is idle for too long, or if it
+/// must make room for another connection.
 async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress>, bounds: Bounds) {
     while let Ok(now) =
         seen.wait_for(|now| now.closing || now.begun == now.ended).await.map(|now| *now)
@@ -83,9 +83,9 @@ async fn watch_idle_time(socket: Arc<Socket>, mut seen: watch::Receiver<Progress
     }
 }
 
-/// Closes an idle connection. First, shuts down only the read half: actix then writes the rest of
-/// the last response, and ends the connection. If this takes longer than [`LAST_BYTES`], shuts down
-/// both halves.
+/// Closes an idle connection. First, shuts down only the half from which actix reads. actix then
+/// writes the rest of the last response and ends the connection. If this takes longer than
+/// [`LAST_BYTES`], shuts down both halves.
 async fn close_idle(socket: &Socket, mut seen: watch::Receiver<Progress>) {
     let _ = socket.shutdown(Shutdown::Read);
     if tokio::time::timeout(LAST_BYTES, seen.wait_for(|_| false)).await.is_err() {

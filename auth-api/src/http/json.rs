@@ -90,8 +90,8 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Returns the field that a message names, truncated to a sensible length, because the client
-/// chooses the name of an unknown field.
+/// Returns the field that an error message of serde names. The name is truncated, because the
+/// client chooses the name of an unknown field.
 ///
 /// serde reports "missing field `x`", "unknown field `x`, …", and "duplicate field `x`" as errors
 /// of the object, not of the field.

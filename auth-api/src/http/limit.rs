@@ -87,8 +87,8 @@ pub fn limit_stranger(
     apply(request, state, (route, ip, None), state.limits.count_stranger(ip))
 }
 
-/// The request that was counted: its route, its source address, and the wallet, if the wallet has
-/// signed the request.
+/// The properties of a request that was counted: its route, its source address, and the wallet that
+/// signed it, if any.
 type Counted<'w> = (Route, IpAddr, Option<&'w str>);
 
 fn apply(
@@ -131,8 +131,8 @@ pub fn count_refused(state: &State, (route, ip, wallet): Counted<'_>, scope: Sco
     }
 }
 
-/// Removes the session's remaining quota from the response. A client that received no tokens could
-/// otherwise see when another client refreshes the session.
+/// Removes the session's remaining quota from the response. Otherwise, a client whose refresh was
+/// rejected could see when another client refreshes the session.
 pub fn hide_session(request: &HttpRequest) {
     if let Some(verdict) = request.extensions_mut().get_mut::<Verdict>() {
         verdict.hide_subject();

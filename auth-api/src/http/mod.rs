@@ -4,7 +4,7 @@
 //! - authentication of the caller: [`caller`], [`cookie`], [`Client`], [`Peer`];
 //! - requests from other services: [`Form`], [`oauth`];
 //! - protection for browsers: [`guard`], [`cors`];
-//! - the challenge in a 401 response: [`bearer_error`];
+//! - the `WWW-Authenticate` challenge in a 401 response: [`bearer_error`];
 //! - limits on requests ([`limit`]), on the number of [`connections`], and on each connection
 //!   ([`bounds`]);
 //! - the log and the metrics of requests: [`observe`];

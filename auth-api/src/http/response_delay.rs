@@ -1,6 +1,6 @@
 //! Delays rejections so that they are sent no sooner than a fixed time after the request arrived.
-//! Without the delay, the response time would show what the lookups found: whether a row exists,
-//! whether its account was read, or whether Redis had the answer.
+//! Without the delay, the response time would reveal what the lookups found, for example whether a
+//! session exists.
 
 use std::time::{Duration, Instant};
 

@@ -49,8 +49,8 @@ pub struct Quotas {
     pub session: Quota,
     /// Accounts created from one provider's network.
     pub new_accounts: Quota,
-    /// Requests with a session's credential, and requests from other services without credentials,
-    /// from one network.
+    /// Requests from one network with the credential of a session, and requests from one network to
+    /// the endpoints for other services without client credentials.
     pub read_ip: Quota,
     /// Requests with a credential of one session.
     pub read_session: Quota,

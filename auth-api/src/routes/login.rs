@@ -89,8 +89,8 @@ struct Login {
     challenge: AnsweredChallenge,
     client: Client,
     transport: Transport,
-    /// The session that this login replaces, with the hash of its cookie's token: the session of
-    /// the cookie in the request. `None` unless both sessions use cookies.
+    /// The session that this login ends and replaces, and the hash of its cookie's token. Set if
+    /// the request contains the cookie of a session and the new session also uses a cookie.
     replaced: Option<(SessionId, TokenHash)>,
 }
 

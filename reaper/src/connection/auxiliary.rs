@@ -47,8 +47,8 @@ pub(crate) struct AuxiliaryConnection {
 }
 
 impl AuxiliaryConnection {
-    /// Reads everything that depends on the configured search path, then replaces that search path.
-    /// `targets` are the configured tables.
+    /// Reads everything that depends on the configured search path, and then sets the search path
+    /// of this module. `targets` are the configured tables.
     pub(crate) async fn new(
         client: Client,
         deadline: Deadline,

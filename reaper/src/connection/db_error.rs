@@ -86,9 +86,9 @@ impl std::fmt::Display for Bound {
 }
 
 impl DbError {
-    /// Distinguishes a timeout from a cancellation by another session: a statement that was
-    /// interrupted before `timeout` did not reach it. `elapsed` is at least the duration of the
-    /// statement.
+    /// Distinguishes a timeout from a cancellation by another session. If a statement was
+    /// interrupted before `timeout` had passed, another session canceled it. `elapsed` is at least
+    /// the duration of the statement.
     pub(crate) fn after(self, elapsed: Duration, timeout: Duration) -> Self {
         match self {
             Self::Timeout(Bound::StatementOrCancel) if elapsed < timeout => Self::Conflict(

@@ -1,5 +1,5 @@
-//! Exponential backoff between retries, with jitter, so that two processes that conflict do not
-//! retry at the same time.
+//! The delays between retries. They grow exponentially and have a random part (jitter), so that two
+//! processes that conflict do not retry at the same time.
 
 use std::time::Duration;
 

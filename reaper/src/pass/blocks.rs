@@ -22,8 +22,8 @@ pub(crate) struct Blocks {
 /// A margin for key ranges that are denser than the average.
 const HEADROOM: f64 = 1.25;
 
-/// The weight of the newest key range in the moving average, if the density of this range is lower
-/// than the average.
+/// The weight of the newest key range in the moving average. It applies if the density of this
+/// range is lower than the average.
 const NEWEST: f64 = 0.3;
 
 impl Blocks {
@@ -31,9 +31,8 @@ impl Blocks {
         Self { end, density: 0.0, rows, densest: 0.0 }
     }
 
-    /// Returns the number of blocks that are expected to have at most `rows` rows, due or not. A
-    /// statement without a LIMIT may process this many blocks. Returns `None` if the number of rows
-    /// per block is unknown.
+    /// Returns how many blocks are expected to contain at most `rows` rows, due or not. A statement
+    /// on so many blocks needs no LIMIT. Returns `None` if the number of rows per block is unknown.
     pub(crate) fn without_limit(&self, rows: u32) -> Option<u32> {
         let fitting = f64::from(rows) / (self.rows?.max(self.densest) * HEADROOM);
         #[allow(

@@ -27,7 +27,7 @@ use crate::time::as_f64;
 /// distinguish these rows, or each chunk must sort them.
 pub(crate) const CROWD: u32 = 10_000;
 
-/// If fewer rows than this are due, the scan order has no noticeable effect.
+/// If fewer rows than this are due, the choice of the scan order has no noticeable effect.
 const MANY: f64 = 50_000.0;
 
 /// If at least this share of the table is due, heap order is faster even if due rows are clustered.
@@ -37,8 +37,8 @@ const LARGE_SHARE: f64 = 0.3;
 /// The minimum correlation between index order and heap order at which rows count as clustered.
 const TOGETHER: f64 = 0.7;
 
-/// If a table has fewer dead rows than this, the dead entries of its index fill too few blocks to
-/// be worth measuring.
+/// If a table has fewer dead rows than this, the dead entries of its index fill so few blocks that
+/// they are not measured.
 const MANY_DEAD: i64 = 20_000;
 
 /// The statistics for a pass, from the catalog and the planner.

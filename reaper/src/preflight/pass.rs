@@ -22,7 +22,7 @@ use crate::target::name::TableName;
 /// is unsafe.
 const SMALLEST_CHUNK: u32 = 100;
 
-/// A pass on a table, and what is known about the table.
+/// A pass on a table, and the data about the table that its checks need.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
     pub(super) subject: &'a Subject<'a>,

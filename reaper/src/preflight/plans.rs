@@ -153,7 +153,8 @@ fn walk(
     }
 }
 
-/// The scans that a pass may use, and the table of the pass with its size.
+/// What the statements on a table may read without a finding: the indexes that they may scan, and
+/// how large the table is.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
     pub(super) table: &'a TableName,

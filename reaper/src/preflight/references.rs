@@ -113,7 +113,7 @@ pub(super) async fn examine(
     Ok(findings)
 }
 
-/// Returns whether the schemas match. A name without a schema matches any schema.
+/// Returns whether two names have the same schema. A name without a schema matches any schema.
 fn same_schema(named: &TableName, found: &TableName) -> bool {
     named.schema.is_none() || named.schema == found.schema
 }

@@ -150,8 +150,8 @@ impl Subject<'_> {
         Ok(findings)
     }
 
-    /// Returns whether the error means that the server rejects the condition, for example because
-    /// an object in the condition is missing. Returns `false` for an error about the table itself.
+    /// Returns `true` if the server rejects the condition, for example because an object in it is
+    /// missing. Returns `false` if the error concerns the table itself.
     async fn refuses(
         &self,
         auxiliary: &AuxiliaryConnection,

@@ -1,4 +1,4 @@
-//! The share of a table that would be deleted.
+//! The share of a table (the fraction of its rows) that would be deleted.
 
 use tokio_postgres::Error;
 

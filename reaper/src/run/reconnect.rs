@@ -11,9 +11,9 @@ use crate::run::{Sweep, take_locks};
 use crate::stop_reason::StopReason;
 use crate::target::catalog::NAMED;
 
-/// The maximum number of consecutive connections that may be lost if no row is deleted between the
-/// losses. If the deletion of a row terminates the server process every time, the run must not
-/// retry the row forever.
+/// The maximum number of consecutive connections that may be lost without a deleted row in between.
+/// Without this limit, a run would retry forever if the deletion of a certain row always terminates
+/// the server process.
 const MAX_LOSSES: u32 = 2;
 
 impl Sweep {
@@ -81,8 +81,8 @@ impl Sweep {
 }
 
 impl Worker<'_> {
-    /// Records that the connection was lost. Returns the reason to abandon the target if more than
-    /// [`MAX_LOSSES`] consecutive connections were lost and no row was deleted between the losses.
+    /// Records that the connection was lost. If more than [`MAX_LOSSES`] consecutive connections
+    /// were lost without a deleted row in between, returns the reason to abandon the target.
     pub(crate) fn is_to_blame(&mut self, why: &str) -> Option<String> {
         self.consecutive_losses += 1;
         if self.consecutive_losses <= MAX_LOSSES {

@@ -54,7 +54,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) alone: bool,
     /// The IDs of the server processes of lost connections. These processes may still hold locks.
     pub(crate) gone: Vec<i32>,
-    /// The number of consecutive connections that were lost with no row deleted between the losses.
+    /// The number of consecutive connections that were lost without a deleted row in between.
     pub(crate) consecutive_losses: u32,
 }
 
@@ -122,8 +122,8 @@ impl Worker<'_> {
         self.wait(Check::Around).await
     }
 
-    /// Sets the limits at the start of the run: the latest ones, which may be newer than those that
-    /// the run was configured with.
+    /// Sets the limits at the start of the run. These are the latest limits, which may be newer
+    /// than the configuration of the run.
     pub(crate) fn begin_with(
         &mut self,
         pace: PaceLimits,
@@ -219,8 +219,8 @@ impl Worker<'_> {
         ended
     }
 
-    /// Like [`Self::is_over`], but reports the active throttle if the budget was used up while the
-    /// run was throttled.
+    /// Does the same as [`Self::is_over`]. If a limit of the run was reached during a wait, the
+    /// error contains the reason for the wait.
     fn is_over_while_throttled(&self, active: Option<&ThrottleReason>) -> Result<(), StopReason> {
         match (self.is_over(), active) {
             (Err(StopReason::Budget(spent)), Some(active)) => {
@@ -281,7 +281,7 @@ impl Worker<'_> {
         began.elapsed()
     }
 
-    /// Fails if a signal was received or if the budget is used up.
+    /// Fails if a signal was received or if a limit of the run was reached.
     pub(crate) fn is_over(&self) -> Result<(), StopReason> {
         if let Some(interrupted) = self.interrupt.reason() {
             return Err(interrupted.into());

@@ -8,7 +8,8 @@ use crate::sql::query::Text;
 
 /// The result of [`super::PassSql::count`].
 pub(crate) struct Counted {
-    /// The number of rows that are due, may be deleted, and are not due in an earlier pass.
+    /// The number of rows that are due, may be deleted, and are not due for an earlier reason of
+    /// the target.
     pub(crate) fresh: u64,
     /// The number of rows that are due and may be deleted.
     pub(crate) all: u64,
@@ -36,11 +37,12 @@ impl Counted {
 pub(crate) struct Locked {
     /// The number of locked rows.
     pub(crate) rows: u64,
-    /// Groups with a row that another session has locked.
+    /// The groups (rows that are deleted only together) in which another session has locked a row.
     pub(crate) refused: Vec<String>,
     /// The number of groups that are too large to be locked row by row.
     pub(crate) large: u64,
-    /// The number of groups that did not fit into this chunk.
+    /// The number of groups that are left for a later transaction, because this one would lock too
+    /// many rows.
     pub(crate) later: u64,
 }
 
@@ -60,7 +62,7 @@ pub(crate) fn cursor(row: &Row) -> Cursor {
     (0..row.len()).map(|column| Text(row.get(column))).collect()
 }
 
-/// Counts for one child table.
+/// The results for one child table (a table whose rows are deleted first).
 pub(crate) struct Children {
     /// The number of rows that were selected for deletion.
     pub(crate) found: u64,

@@ -26,9 +26,9 @@ use crate::sql::operator::{EQ, GT, LE, LT, NE};
 use crate::sql::query::{Query, Text};
 use crate::target::Order;
 
-/// The maximum number of rows that are locked for their groups in one chunk. If a group has more
-/// rows, the whole table is locked instead, because each row lock is written to the WAL: the locks
-/// of one family of 300,000 rows took 32.5 MB.
+/// The maximum number of rows of groups (rows that are deleted only together) that are locked in
+/// one chunk (transaction). If a group has more rows, the whole table is locked instead, because
+/// each row lock is written to the WAL: the locks of one family of 300,000 rows took 32.5 MB.
 const GROUP_LOCK_ROWS: i64 = 10_000;
 
 /// The condition that this transaction has locked `t`.

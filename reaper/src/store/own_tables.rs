@@ -7,8 +7,9 @@
 use pg::trusted_tables::{ForeignTable, find};
 use tokio_postgres::{Client, Error};
 
-/// A name that no table has, because only a superuser could create a table in `pg_catalog`. A
-/// statement that uses this name fails as it would for any other missing table.
+/// A name that is used for a table that does not exist or must not be used. No table has this name,
+/// because only a superuser could create a table in `pg_catalog`. A statement with this name fails
+/// as for any other missing table.
 const NO_RUNS: &str = "pg_catalog.reaper_runs";
 const NO_STATE: &str = "pg_catalog.reaper_state";
 

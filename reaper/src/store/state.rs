@@ -50,8 +50,8 @@ pub async fn all(
     Ok(readable(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))))
 }
 
-/// Deletes the keys that begin with `prefix` and whose value has a member `time` that is more than
-/// a day in the past. Returns the number of deleted keys.
+/// Deletes old keys that begin with `prefix`. A key is old if the time in the member `time` of its
+/// value is more than a day in the past. Returns the number of deleted keys.
 pub async fn forget_old(
     client: &Client,
     own: &OwnTables,

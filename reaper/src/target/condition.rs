@@ -31,8 +31,8 @@ use qualify::qualified;
 use crate::connection::db_error::{Bound, DbError};
 use crate::target::name::{Ident, TableName};
 
-/// The names of three views: a view without the condition, a view with the condition as configured,
-/// and a view with the condition as written out by the server.
+/// The name of a temporary view without the condition. The next two constants are the names of
+/// views with the condition: as configured, and as written out by the server.
 const PLAIN: &str = "session_reaper_plain";
 const CONFIGURED: &str = "session_reaper_configured";
 const WRITTEN: &str = "session_reaper_written";

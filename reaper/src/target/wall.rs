@@ -9,14 +9,15 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// The wall-clock times (local times without a zone), or the days, that are past at a given instant
-/// in every interpretation.
+/// The wall-clock times (local times without a zone), or the days, that are past at a given
+/// instant. If a time is ambiguous, it is past only if it is past in every interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Past<T> {
     /// This time and all later times are not past.
     pub(crate) before: T,
-    /// No time from the first of these two times up to (but excluding) the second one is past:
-    /// clocks skipped these times so recently that their interpretation is not past yet.
+    /// The times from the first value up to, but excluding, the second value are not past, although
+    /// they are before `before`. Clocks were recently set forward and skipped these times. With the
+    /// offset before the change, they are still in the future.
     pub(crate) skipped: Option<(T, T)>,
 }
 

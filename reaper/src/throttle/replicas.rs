@@ -145,7 +145,7 @@ impl Replica {
     }
 }
 
-/// Evaluates the result of a `REPLICA_LAG_QUERY`.
+/// Evaluates the result of a `REPLICA_LAG_QUERY`, which is the lag in seconds.
 fn judge_answer(
     answer: Option<&str>,
     most: Duration,

@@ -57,8 +57,8 @@ pub(super) fn of_named(named: &Named) -> String {
     format!("{column} of {of} seems to reference these rows without a foreign key")
 }
 
-/// Returns the number of units per second. If `unit` is `None`, returns 1: the column is not an
-/// integer, and its values are read in seconds.
+/// Returns the number of units per second. If `unit` is `None`, returns 1, because the column is
+/// not an integer and its values are read in seconds.
 pub(super) fn per_second(unit: Option<Unit>) -> f64 {
     UNITS.iter().find(|(_, of, _)| Some(*of) == unit).map_or(1.0, |(.., per_second)| *per_second)
 }

@@ -54,8 +54,8 @@ pub(super) fn is_usable(column: &Column) -> bool {
     is_integer(column) || is_time(column)
 }
 
-/// Returns the sign of a column (the words in its name that show its meaning), whether the whole
-/// name matches, the words before the sign, and the unit in the name.
+/// Returns the sign of a column, which is the part of its name that shows its meaning. Also returns
+/// whether the sign is the whole name, the words before the sign, and the unit in the name.
 pub(super) fn sign(
     column: &Column,
 ) -> Option<(&'static ColumnSign, bool, Vec<String>, Option<Unit>)> {

@@ -74,7 +74,7 @@ pub(super) fn name(row: &Row, at: usize) -> Result<TableName, Error> {
     Ok(TableName { schema: Some(Ident::new(schema)), name: Ident::new(name) })
 }
 
-/// Returns the table OIDs and the names of columns, as parameters of a statement.
+/// Returns the OIDs of the tables and the names of the columns, as parameters of a statement.
 pub(super) fn keys(asked: &[(&Table, &Column)]) -> (Vec<u32>, Vec<String>) {
     asked.iter().map(|(table, column)| (table.oid, column.name.as_str().to_owned())).unzip()
 }

@@ -23,8 +23,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Timeout for one attempt. If an attempt hangs, there is time for another one.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Number of retries, and the delay before the first; the delay doubles with each retry. The
-/// retries are sufficient for a restart of the Pushgateway.
+/// Number of retries. The next constant is the delay before the first one; the delay doubles with
+/// each retry. The Pushgateway can restart in this time.
 const MAX_RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 

@@ -14,8 +14,8 @@ use super::exposition::Exposition;
 /// The file mode. The collector runs as another user, and the file contains no secrets.
 const READABLE: u32 = 0o644;
 
-/// Number of attempts to lock the directory of the file, and the delay between two attempts.
-/// Another run holds the lock for a few milliseconds.
+/// Number of attempts to lock the directory of the file. The next constant is the delay between two
+/// attempts. Another run holds the lock for only a few milliseconds.
 const LOOKS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(50);
 

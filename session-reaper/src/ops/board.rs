@@ -82,8 +82,8 @@ struct LiveView {
 struct Activity {
     /// The start of the period. The period ends at `at`.
     since: DateTime<Utc>,
-    /// The list of runs is complete from this time on. Set only if the period may contain more runs
-    /// than are listed.
+    /// The time from which the list of runs is complete. Set only if the period may contain more
+    /// runs than are listed.
     complete_since: Option<DateTime<Utc>>,
     /// The runs, oldest first.
     runs: Vec<Plotted>,

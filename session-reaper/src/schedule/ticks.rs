@@ -1,4 +1,4 @@
-//! Determines the next scheduled run, even if the clock is changed in the meantime.
+//! Determines the time of the next scheduled run. The clock may be changed at any time.
 
 use std::time::Duration;
 

@@ -34,8 +34,8 @@ impl Health {
     }
 }
 
-/// Rows that have been due for less than this may have been skipped, because other transactions had
-/// locked them. The alert on a growing backlog uses the same limit.
+/// If rows have been due for less than this, they may have been skipped because other transactions
+/// had locked them. The alert on a growing number of due rows uses the same limit.
 const LONG_DUE: TimeDelta = TimeDelta::hours(6);
 
 /// Returns the worst finding. Among equally bad findings, returns the first one.
@@ -80,8 +80,8 @@ pub(super) fn judge(status: &Status) -> (Health, String) {
         .unwrap_or_else(|| (Health::Unknown, "no run has been recorded yet".to_owned()))
 }
 
-/// Evaluates the last run that could delete rows. Runs that were skipped because of another
-/// reaper's lock or a pause are ignored, unless there are no other runs.
+/// Evaluates the last run that was able to delete rows. Ignores runs that ended because of another
+/// reaper's lock or a pause, unless there are no other runs.
 fn last_run(status: &Status) -> Option<(Health, String)> {
     let Some(run) = last_worked(status) else {
         let skipped = status.runs.iter().find(|run| run.has_ended())?;
@@ -123,9 +123,9 @@ fn overdue(status: &Status) -> Option<(Health, String)> {
     })
 }
 
-/// Returns the targets with rows that an earlier run should have deleted: rows that have been due
-/// for a long time, and since before a run that was expected to succeed. If no run is expected, an
-/// earlier run must have left them.
+/// Returns the targets with rows that an earlier run should have deleted. Such rows have been due
+/// for a long time, and a run was expected to succeed after they became due. If it is not known
+/// when runs are expected, an earlier run must have left the rows.
 pub(super) fn late(status: &Status) -> Vec<String> {
     let is_late = |oldest: DateTime<Utc>| {
         status.at - oldest > LONG_DUE

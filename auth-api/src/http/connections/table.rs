@@ -1,5 +1,5 @@
-//! Tracks which connections are open, which networks they belong to, and which have been idle
-//! longest. Uses no sockets and no clock.
+//! Tracks which connections are open, to which networks they belong, and which have been idle
+//! longest. This module uses no sockets and no clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,7 +32,8 @@ pub(super) struct Capacity {
 /// The open connections.
 #[derive(Default)]
 pub(super) struct Table {
-    /// The last number assigned to a connection, or to a time at which a connection became idle.
+    /// The last number that was assigned. Connections are numbered, and so are the moments at which
+    /// a connection becomes idle, so that these moments have an order.
     last: u64,
     open: HashMap<u64, Connection>,
     /// The connections without a request in progress, in the order in which they became idle.

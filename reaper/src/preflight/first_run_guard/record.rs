@@ -16,18 +16,18 @@ use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::Ident;
 use crate::target::{Ancient, ChildTable, Target};
 
-/// The number of runs whose shares are kept.
+/// The number of runs for which the deleted fraction of the table is recorded.
 pub(super) const RUNS: usize = 3;
 
-/// The every-run guard applies only if each of the last runs deleted less than this share of the
-/// table.
+/// The every-run guard applies only if each of the recorded runs deleted less than this fraction of
+/// the table.
 const HALF: f64 = 0.5;
 
 /// The record of earlier runs on a target.
 pub(crate) struct Guard {
     key: String,
     record: Record,
-    /// Whether the database has a table for the record.
+    /// Whether the table `reaper_state`, which stores the record, exists.
     kept: bool,
 }
 

@@ -22,7 +22,7 @@ impl<'a> Token<'a> {
 
 const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
 
-/// Splits an expression into tokens. Together, their texts are the expression.
+/// Splits an expression into tokens. The concatenation of their texts is the expression.
 pub(super) fn tokens<'a>(sql: &'a str) -> Vec<Token<'a>> {
     let mut tokens = Vec::new();
     let mut rest = sql;

@@ -112,7 +112,7 @@ impl<'a> Judge<'a> {
         self.reports();
     }
 
-    /// (a): the row was due.
+    /// Checks (a): the row was due.
     fn due(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
         if !reaper.is_due(row, delete.at) {
             let Delete { run, at, xid, .. } = delete;
@@ -123,8 +123,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (a): the row was in the table on which the run held the lock, or in a partition of that
-    /// table.
+    /// Checks (a): the row was in the table on which the run held the lock, or in a partition of
+    /// that table.
     fn located(&mut self, reaper: &Reaper, delete: &Delete, uid: i64) {
         let named = |oid: &u32| {
             if reaper.table == "app.t_p0" {
@@ -145,7 +145,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (a): a child row is deleted only if its parent is due.
+    /// Checks (a): a child row is deleted only if its parent is due.
     fn child(&mut self, reaper: &Reaper, delete: &Delete, id: i64, parent: i64) {
         let row = self.history.row(parent, &delete.snapshot, None);
         if !row.is_some_and(|row| reaper.is_due(row, delete.at)) {
@@ -157,7 +157,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (b): the deleted row had no live sibling and no open order.
+    /// Checks (b): the deleted row had no live sibling and no open order.
     fn together(&mut self, reaper: &Reaper, delete: &Delete, uid: i64, row: Row) {
         if !reaper.group && !reaper.open_orders_stay {
             return;
@@ -268,8 +268,8 @@ impl<'a> Judge<'a> {
         ordered.then(|| "has an open order".to_owned())
     }
 
-    /// (d): if a server process of one run deletes from a table twice, no other run deletes from
-    /// that table in between.
+    /// Checks (d): if a server process of one run deletes from a table twice, no other run deletes
+    /// from that table in between.
     fn alone(&mut self) {
         let mut of_table: HashMap<u32, Vec<(usize, &Delete)>> = HashMap::new();
         for delete in &self.history.deletes {
@@ -303,7 +303,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): each row was deleted once.
+    /// Checks (d): each row was deleted once.
     fn once(&mut self) {
         let mut seen = BTreeSet::new();
         for uid in self.history.deletes.iter().filter_map(Delete::uid) {
@@ -313,7 +313,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// (d): the report of a run matches the rows that the run deleted. If a run lost its
+    /// Checks (d): the report of a run matches the rows that the run deleted. If a run lost its
     /// connection, its report may not include its last chunk (transaction).
     fn reports(&mut self) {
         for run in self.runs {

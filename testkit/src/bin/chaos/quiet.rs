@@ -118,7 +118,7 @@ async fn due(
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
 }
 
-/// (e): checks that nothing is left behind when no reaper runs.
+/// Checks (e): nothing is left behind when no reaper runs.
 pub(crate) async fn left_behind(client: &Client, found: &mut Vec<Violation>) -> Result {
     let what = [
         ("e-backend", "SELECT pid::text FROM pg_stat_activity WHERE application_name LIKE 'chaos-%'"),
