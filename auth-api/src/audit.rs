@@ -52,10 +52,10 @@ pub(crate) fn refresh_refused(client: &Client, session_id: Option<SessionId>, re
     tracing::info!(target: "audit", event = "refresh_refused", reason, session_id, ip, "refresh rejected");
 }
 
-/// Logs that a client retried a refresh from another network than the networks from which the
-/// token's family (all refresh tokens of the session) was last used. The client presented a
-/// replaced refresh token within the grace period, so the retry is accepted. `generations` is the
-/// number of consecutive tokens of the family with such a retry.
+/// Logs that a client retried a refresh from an unknown network: the token's family (all refresh
+/// tokens of the session) was last used from other networks. The client presented a replaced
+/// refresh token within the grace period, so the retry is accepted. `generations` is the number of
+/// consecutive tokens of the family with such a retry.
 pub(crate) fn foreign_retry(client: &Client, session_id: SessionId, generations: i32) {
     let ip = display(client.ip);
     tracing::warn!(target: "audit", event = "foreign_retry", %session_id, generations, ip, "refresh retried from another network");

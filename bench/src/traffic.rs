@@ -46,7 +46,8 @@ const FLAT_OUT: Duration = Duration::from_secs(3);
 /// Extra time for the transactions of a window to finish, even if they are delayed.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// Exit codes of `session-reaper run`: all rows deleted, or the time limit reached.
+/// The exit code of `session-reaper run` if all rows were deleted. The next constant is the exit
+/// code if the time limit was reached.
 const DONE: i32 = 0;
 const UNFINISHED: i32 = 75;
 /// Earlier builds exit with this code if the time limit was reached.

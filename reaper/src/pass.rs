@@ -97,8 +97,8 @@ impl Tally {
 
 /// Whether a pass skips locked rows, and what it has observed about locks so far.
 pub(crate) struct LockStrategy {
-    /// Whether locked rows are skipped. Some passes skip them from the start, and the others begin
-    /// to skip them when a chunk reaches the lock timeout.
+    /// Whether locked rows are skipped. Some passes skip them from the start. All other passes
+    /// begin to skip them when a chunk reaches the lock timeout.
     pub(crate) skips_locked: bool,
     /// Whether a trigger or a rule may prevent the deletion of rows. If so, the absence of locks
     /// does not prove that all rows were deleted.
@@ -159,7 +159,8 @@ pub(crate) struct PassPlan<'p> {
     pub(crate) fixed_order: bool,
     /// The maximum number of rows in a chunk, if the target defines it.
     pub(crate) fixed_chunk: Option<u32>,
-    /// The maximum number of rows in a chunk for which the planner uses an index of the pass.
+    /// The maximum number of rows in a chunk, if the planner would use an unsuitable index for a
+    /// larger chunk.
     pub(crate) chunk_limit: Option<u32>,
     pub(crate) blocks_to_first_row: Option<u64>,
     /// The size of the first chunk, if it is known from earlier passes.
@@ -303,8 +304,8 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Processes a key range of any length in chunks. Returns the key ranges in which due rows were
-    /// left, or `None` if the pass must start again in heap order.
+    /// Processes a key range of any length, chunk by chunk. Returns the key ranges in which due
+    /// rows were left. Returns `None` if the pass must start again in heap order.
     async fn walk(
         &mut self,
         mut ahead: KeyRange,

@@ -190,8 +190,8 @@ impl Sweep {
     }
 
     /// Estimates the duration from the last run that deleted enough rows, or from the measured
-    /// default. `rows_per_row` is the average number of rows in all tables that are deleted with a
-    /// row of the target.
+    /// default. `rows_per_row` is the average number of rows, in all tables together, that the
+    /// deletion of a row of the target deletes.
     fn estimate(&self, planned: &mut PlannedTarget, reports: &[RunReport], rows_per_row: f64) {
         let rows = planned.due_rows();
         let targets = reports.iter().filter_map(|report| report.target(&planned.target));

@@ -84,7 +84,7 @@ impl RefreshToken {
 
     /// Returns whether the family issued this token. A token counts as issued if it is the current
     /// or the previous token, or if it was made with the key of the family. In a family without a
-    /// key, every authentic token counts as issued.
+    /// key (one that began before family keys existed), every authentic token counts as issued.
     #[must_use]
     pub fn is_among(&self, issued: &IssuedTokens) -> bool {
         let hash = self.hash();

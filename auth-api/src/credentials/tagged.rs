@@ -70,7 +70,7 @@ impl<const LENGTH: usize> Tagged<LENGTH> {
         if authentic { Ok(Self(bytes)) } else { Err(Forged) }
     }
 
-    /// Creates a token from bytes that come from an authenticated source. Returns `None` if there
+    /// Creates a token from bytes whose authenticity was already verified. Returns `None` if there
     /// are too few or too many bytes.
     pub(super) fn reassemble(head: &[u8], rest: &[u8]) -> Option<Self> {
         if head.len() + rest.len() != LENGTH {

@@ -92,8 +92,8 @@ impl Denylist {
         Self::new(Arc::new(Redis::new(&extended)), LONGEST_TTL, Duration::ZERO)
     }
 
-    /// Returns whether a session is denied according to Redis, or `None` if Redis cannot be trusted
-    /// now.
+    /// Returns whether Redis contains the session as revoked, or `None` if the list in Redis cannot
+    /// be trusted now.
     pub async fn ask_redis(&self, id: SessionId) -> Option<bool> {
         let started = Instant::now();
         let denied = self.look_up(id).await?;
@@ -101,8 +101,7 @@ impl Denylist {
         Some(denied)
     }
 
-    /// Returns whether a session is denied according to PostgreSQL: revoked, expired, or
-    /// nonexistent.
+    /// Returns whether the session is revoked, expired or nonexistent according to PostgreSQL.
     pub async fn ask_postgres(
         &self,
         database: &Database,

@@ -46,7 +46,8 @@ enum TokenStatus {
     Unknown,
 }
 
-/// A session, and the new token of the session if the browser does not have that token yet.
+/// A session whose token was accepted, and the new token of the session if the browser does not
+/// have the new token yet.
 pub(crate) struct Accepted {
     pub(crate) session: Session,
     pub(crate) successor: Option<SessionToken>,

@@ -10,8 +10,8 @@ use super::Problem;
 use crate::database::{DatabaseError, timed};
 use crate::state::State;
 
-/// Returns whether the session of an authentic access token has ended, according to Redis if Redis
-/// can be trusted, and according to PostgreSQL otherwise.
+/// Returns whether the session of an authentic access token has ended. Uses the list of revoked
+/// sessions in Redis if the list can be trusted, and PostgreSQL otherwise.
 pub async fn is_denied(state: &web::Data<State>, id: SessionId) -> Result<bool, Problem> {
     if let Some(denied) = state.denylist.ask_redis(id).await {
         return Ok(denied);

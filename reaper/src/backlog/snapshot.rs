@@ -50,8 +50,8 @@ pub struct ReasonBacklog {
     pub rows: u64,
     /// Whether counting stopped at the limit, so that more rows are due than were counted.
     pub capped: bool,
-    /// When the oldest due row became due. `None` if no row is due, or if the rows were counted by
-    /// a run, which reports this time only for all reasons together.
+    /// When the oldest due row became due. `None` if no row is due. Also `None` if the rows were
+    /// counted by a run, because a run reports this time only for all reasons together.
     pub oldest_due: Option<DateTime<Utc>>,
 }
 

@@ -326,8 +326,8 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// Returns whether so many rows have the same due time that the index can neither order these
-    /// rows nor show where they end.
+    /// Returns `true` if very many rows have the same due time and the index cannot distinguish
+    /// these rows.
     async fn is_crowded(
         &mut self,
         ahead: &KeyRange,
@@ -417,7 +417,7 @@ pub(super) struct Deleted {
     rows: u64,
     /// The number of rows that were deleted from the target's child tables.
     children: u64,
-    /// The time that the server spent, if it is known.
+    /// The time that the server spent on the statement, if it is known.
     at_the_server: Option<Duration>,
     /// `true` if more rows may be left in the key range, because the statement reached its limit on
     /// the number of rows.

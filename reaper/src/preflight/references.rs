@@ -8,9 +8,9 @@ use super::table::estimated_rows;
 use crate::connection::auxiliary::AuxiliaryConnection;
 use crate::target::name::{Ident, TableName};
 
-/// Returns, once each, the foreign keys that reference the tables `$1` or a table that is reached
-/// from these tables through cascades. For a partitioned table on either side, only the foreign key
-/// of the whole table is returned.
+/// Returns the foreign keys that reference the tables `$1` or a table that is reached from these
+/// tables through cascades. Each foreign key is returned only once: if one of its two tables is
+/// partitioned, the copies of the foreign key for the partitions are omitted.
 ///
 /// An index is suitable if it meets two conditions. First, the leading columns of the index are the
 /// columns of the foreign key, in any order; if the index is unique, some of these columns are

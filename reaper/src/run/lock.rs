@@ -73,8 +73,8 @@ async fn try_all(client: &mut Client, pid: i32, oids: &[u32]) -> Result<Option<V
 }
 
 /// Tries to acquire the locks of some tables in the order of their oids. Returns `None` if all
-/// locks were acquired. If another reaper holds one of the locks, releases all others and returns
-/// the table of that lock.
+/// locks were acquired. If another reaper holds one of the locks, releases the locks that were
+/// acquired and returns the table of the unavailable lock.
 pub(crate) async fn try_tables(
     client: &Client,
     pid: i32,

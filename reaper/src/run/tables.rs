@@ -140,7 +140,7 @@ pub(crate) async fn is_gone(worker: &Worker<'_>, leaf: &Leaf) -> Result<bool, St
     Ok(usize::try_from(found).ok() != Some(below.len()))
 }
 
-/// Creates a pass in the scan order that is expected to be faster.
+/// Creates a pass in the scan order (index order or heap order) that is expected to be faster.
 async fn begin<'p, 'w>(
     (target, index): (&'p Target, usize),
     leaf: &Leaf,

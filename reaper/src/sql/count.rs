@@ -126,9 +126,9 @@ impl PassSql {
 }
 
 impl PassSql {
-    /// Returns a query for `results`, which are aggregates over the rows `t` in `from`. The
-    /// aggregates may use the `columns` of `t` and the column `free`, which is `true` if a row
-    /// satisfies `wanted` and may be deleted.
+    /// Returns a query that computes the aggregates `results` over the rows `t` in `from`. The
+    /// aggregates may use the `columns` of `t`. They may also use the column `free`, which is
+    /// `true` if a row satisfies `wanted` and may be deleted.
     ///
     /// The query decides only once for each group whether its rows may be deleted, no matter how
     /// many rows of the group were found. If it decided for each row, the number of lookups would

@@ -14,8 +14,8 @@ use reaper::{Plan, PlannedReason, PlannedTarget, Sweep};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DUE", "OLDEST FELL DUE", "NEWEST FELL DUE", "SHARE", "CHUNKS", "TIME"];
 
-/// `true` for a column of text, which is aligned left; `false` for a column of numbers, which is
-/// aligned right.
+/// For each column of the table, `true` if it contains text (aligned left), and `false` if it
+/// contains numbers (aligned right).
 const WORDS: [bool; 8] = [true, true, false, true, true, false, false, false];
 
 /// Counts the due rows and prints the plan.

@@ -106,8 +106,8 @@ impl<'s> Source<'s> {
         value
     }
 
-    /// Parses an array of at least one column name, each of which occurs once. `right` describes
-    /// valid values.
+    /// Parses an array of column names. The array must not be empty, and no name may occur twice.
+    /// `right` describes valid values.
     pub(super) fn names(
         &mut self,
         found: Option<KeyValue<'_, 's>>,

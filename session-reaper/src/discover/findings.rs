@@ -31,8 +31,8 @@ pub(super) enum How {
     /// More than half of the preset's tables exist.
     Certain,
     /// More than half of the preset's tables exist in this schema, but also in another one. The
-    /// preset itself covers only the tables in that other schema, so the targets for this schema
-    /// are written in full.
+    /// name of the preset in `reaper.toml` stands for the tables in that other schema. Therefore,
+    /// the targets for this schema are written in full.
     Again,
     /// Some tables are, or look like, tables of the preset.
     Perhaps,

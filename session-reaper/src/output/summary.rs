@@ -9,8 +9,8 @@ use super::table::{columns, grouped, time};
 const HEAD: [&str; 8] =
     ["TARGET", "REASON", "DELETED", "CHUNKS", "SKIPPED LOCKED", "REMAINING", "TIME", "OUTCOME"];
 
-/// `true` for a column of text, which is aligned left; `false` for a column of numbers, which is
-/// aligned right.
+/// For each column of the table, `true` if it contains text (aligned left), and `false` if it
+/// contains numbers (aligned right).
 const WORDS: [bool; 8] = [true, true, false, false, false, false, false, true];
 
 /// Returns the whole summary, with a trailing newline.

@@ -14,7 +14,7 @@ use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 /// Maximum number of daemons, more than any database has.
 const DAEMONS: i64 = 50;
 
-/// The note about a replica.
+/// The note that is shown if the server is a replica.
 const ON_A_REPLICA: &str = "the server is a replica: the data may be old, and a run without a recent heartbeat may be active; \
      connect to the primary for the current status";
 

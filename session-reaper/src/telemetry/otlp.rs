@@ -1,5 +1,6 @@
 //! Sends spans over OTLP in batches on a separate thread. A run never waits for that thread. The
-//! queue is bounded and drops spans when it is full. Requests and the shutdown have timeouts.
+//! queue of spans is bounded, and spans are dropped if it is full. Requests and the shutdown have
+//! timeouts.
 //!
 //! The SDK reads `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`,
 //! `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_HEADERS`.

@@ -303,8 +303,9 @@ async fn preset_without_any_of_its_tables_fails() {
 }
 
 /// Asserts that a run is refused behind a simulated transaction-pooling proxy, which switches
-/// server processes after this many statements. `pg_backend_pid` itself is replaced, in this
-/// database only, because the reaper's statements use only `pg_catalog`.
+/// server processes after this many statements. To simulate the switch, the built-in function
+/// `pg_backend_pid` is replaced in this database, because the reaper's statements call only
+/// functions in `pg_catalog`.
 async fn refuses_a_pooler_detected_after(statements: u32) {
     let database = Database::create().await;
     expired_sessions(&database, 10).await;

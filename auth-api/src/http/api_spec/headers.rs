@@ -45,7 +45,7 @@ const ALL: [Described; 7] = [
 /// Headers of every response.
 pub(super) const OF_ALL: [&str; 2] = ["X-Request-Id", "Cache-Control"];
 /// Headers of responses to requests that can authenticate with a cookie. Each of these responses
-/// may extend the cookie.
+/// may set the renewed cookie.
 pub(super) const OF_COOKIES: [&str; 1] = ["Set-Cookie"];
 /// Headers of responses from rate-limited endpoints.
 pub(super) const OF_LIMITS: [&str; 2] = ["RateLimit-Policy", "RateLimit"];

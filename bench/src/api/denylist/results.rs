@@ -11,9 +11,9 @@ use super::pace::Taken;
 use super::redis_benchmark::Commands;
 use crate::statistics::{cell, median, quantile};
 
-/// The goals: the maximum 99th percentile and the maximum 99.9th percentile of the look-ups, in
-/// milliseconds; and the maximum ratio of the 99th percentile of the look-ups to the 99th
-/// percentile of redis-benchmark.
+/// The goal for the 99th percentile of the look-ups: a maximum in milliseconds. The next constants
+/// are the goal for the 99.9th percentile, and the maximum ratio of the 99th percentile to that of
+/// redis-benchmark.
 const P99_UNDER: f64 = 1.0;
 const P999_UNDER: f64 = 5.0;
 const RATIO_AT_MOST: f64 = 2.0;

@@ -81,7 +81,8 @@ impl Guard {
     }
 
     /// Records a confirmation. If `unusual` is `true`, the every-run guard would have skipped the
-    /// target; the recorded shares are then cleared, so that this guard starts over.
+    /// target. In this case, the fractions that earlier runs deleted are removed from the record,
+    /// so that the guard no longer compares runs with them.
     pub(crate) async fn confirm(&mut self, auxiliary: &AuxiliaryConnection, unusual: bool) {
         let mut record = Record { confirmed: true, ..self.record.clone() };
         if unusual {
