@@ -150,7 +150,7 @@ pub(crate) struct Pass<'p, 'w> {
 pub(crate) struct PassPlan<'p> {
     pub(crate) target: &'p str,
     pub(crate) reason: &'p str,
-    /// The statements, in the scan order of the pass.
+    /// The statements of the pass, for the scan order of the pass.
     pub(crate) sql: PassSql,
     pub(crate) statistics: TableStatistics,
     /// Whether the table has a key that identifies each row.

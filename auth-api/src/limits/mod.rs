@@ -39,20 +39,21 @@ pub use verdict::Verdict;
 /// The quotas from `RATE_LIMIT_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Challenges, logins, and checks of client secrets, from one network.
+    /// The quota of one network for challenges, logins, and checks of client secrets.
     pub ip: Quota,
-    /// Logins of one wallet, counted after the wallet's signature has been verified.
+    /// The quota of one wallet for logins. A login is counted after the wallet's signature has been
+    /// verified.
     pub address: Quota,
-    /// Refreshes from one network.
+    /// The quota of one network for refreshes.
     pub refresh_ip: Quota,
-    /// Refreshes of one session.
+    /// The quota of one session for refreshes.
     pub session: Quota,
-    /// Accounts created from one provider's network.
+    /// The quota of one provider's network for new accounts.
     pub new_accounts: Quota,
-    /// Requests from one network with the credential of a session, and requests from one network to
-    /// the endpoints for other services without client credentials.
+    /// The quota of one network for requests with the credential of a session. The same quota
+    /// applies, with a separate count, to requests from other services without client credentials.
     pub read_ip: Quota,
-    /// Requests with a credential of one session.
+    /// The quota of one session for requests with its access token or cookie.
     pub read_session: Quota,
 }
 

@@ -1,5 +1,5 @@
-//! The windows that docs/security.md describes. A window is a limited time in which something
-//! undesirable is possible, such as the use of an access token after a logout.
+//! What is possible for a limited time (a window), according to docs/security.md, and what ends
+//! that time.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;

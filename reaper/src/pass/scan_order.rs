@@ -41,7 +41,7 @@ const TOGETHER: f64 = 0.7;
 /// they are not measured.
 const MANY_DEAD: i64 = 20_000;
 
-/// The statistics for a pass, from the catalog and the planner.
+/// The statistics of a table, from the catalog and the planner, that determine the scan order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TableStatistics {
     /// The current number of blocks in the table.

@@ -61,7 +61,7 @@ pub(crate) fn past(zone: Tz, now: DateTime<Utc>) -> Past<NaiveDateTime> {
     past
 }
 
-/// Returns the changes around an instant, in order.
+/// Returns the clock changes shortly before and after an instant, in order.
 fn changes(zone: Tz, now: DateTime<Utc>) -> Vec<Change> {
     let mut found = Vec::new();
     let Some(mut from) = now.checked_sub_signed(MOST) else { return found };

@@ -48,7 +48,7 @@ pub(super) struct Values {
 pub(super) struct Times {
     /// The number of rows whose time is at or after the year 2000 and does not mean "never".
     pub(super) rows: f64,
-    /// The number of these rows whose time was in the future when the time was read.
+    /// The number of these rows whose time was in the future when the values were read.
     pub(super) ahead: f64,
     /// The earliest time before the year 2000.
     pub(super) ancient: Option<f64>,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The schedule of the calls of one caller; see [`Pace::share`].
+/// The schedule of the calls that one caller makes; see [`Pace::share`].
 pub(super) struct Pace {
     due: Instant,
     every: Duration,

@@ -352,7 +352,8 @@ impl<'a> Judge<'a> {
 }
 
 impl Reaper {
-    /// Returns whether a row is due by itself at a time in seconds since 1970.
+    /// Returns whether a row is due at the time `at`, in seconds since 1970, regardless of the
+    /// other rows of its group.
     pub(crate) fn is_due(&self, row: Row, at: f64) -> bool {
         let due = self.reasons().into_iter().any(|(column, keep)| {
             let value = if column == "due_at" { row.due_at } else { row.revoked_at };
