@@ -388,11 +388,11 @@ impl Due {
 
     /// Returns the same condition as [`Due::time`] for rows that are not found through the index on
     /// the column.
-    ///  The comparison with the floor (the year 2000) is inside a CASE, so that the planner does
-    /// not estimate how many rows it excludes. For this estimate, the planner would read the index
-    /// from its start to the first row that exists. It would thereby read the entries of all rows
-    /// that were deleted since the last VACUUM, which takes 2.1 ms instead of 0.3 ms for each
-    /// chunk.
+    ///
+    /// The comparison with the floor (the year 2000) is inside a CASE, so that the planner does not
+    /// estimate how many rows it excludes. For this estimate, the planner would read the index from
+    /// its start to the first row that exists. It would thereby read the entries of all rows that
+    /// were deleted since the last VACUUM, which takes 2.1 ms instead of 0.3 ms for each chunk.
     fn filter_of_time<'a>(&'a self, query: &mut Query<'a>) -> String {
         let mut condition = self.is_past(query);
         if let Some(floor) = &self.floor {

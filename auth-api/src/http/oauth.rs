@@ -117,7 +117,8 @@ impl From<Problem> for OAuthError {
 }
 
 /// Authenticates the client that sent a request, by HTTP Basic (RFC 6749 §2.3.1).
-///  A request whose credentials are valid and can be checked immediately is not rate-limited. A
+///
+/// A request whose credentials are valid and can be checked immediately is not rate-limited. A
 /// request with wrong credentials counts against the quota of its network. So does a request whose
 /// secret must be checked with an argon2id hash; the request is counted before the hash is
 /// computed. Requests without credentials are counted only in this process. This is sufficient,

@@ -8,7 +8,8 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 
 /// A multiplexed connection and its number. Connections are numbered from 1 in the order in which
 /// they are made.
-///  Whether the denylist (the list of revoked sessions in Redis) is trusted depends on this number.
+///
+/// Whether the denylist (the list of revoked sessions in Redis) is trusted depends on this number.
 /// The Redis server behind a new connection may not be the same as before (it may have been
 /// restarted from an old dump or failed over), so trust does not carry over to a new connection.
 #[derive(Clone)]

@@ -51,7 +51,8 @@ impl LockConnection {
     /// Executes a chunk as one transaction, and reads the list of other active writers immediately
     /// afterwards. All statements are sent at once and take one round trip. If any statement of the
     /// transaction fails, the whole transaction is rolled back.
-    ///  The server sends a response for each message, and each response wakes the client. To reduce
+    ///
+    /// The server sends a response for each message, and each response wakes the client. To reduce
     /// the number of messages, all statements before the deletion are sent in one message, and all
     /// statements after it in another one.
     pub(crate) async fn transact(&mut self, chunk: &Transaction<'_>) -> Result<Done, Error> {

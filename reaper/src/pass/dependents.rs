@@ -1,10 +1,11 @@
 //! Rows that are not locked themselves, but whose deletion waits for a lock: another transaction
-//! has locked a row that a cascade or a trigger changes. The lock timeout alone does not show
-//! whether a row or a whole table is locked, so the locks are read from the server. If no table is
-//! locked, the row is found by dividing the chunk into smaller parts, as for a row whose deletion
-//! is rejected, and is then skipped. Further rows that follow are skipped in growing steps, so that
-//! a long sequence of such rows costs only a few timeouts. Skipped rows are retried at the end of
-//! the pass.
+//! has locked a row that a cascade or a trigger changes.
+//!
+//! The lock timeout alone does not show whether a row or a whole table is locked, so the locks are
+//! read from the server. If no table is locked, the row is found by dividing the chunk into smaller
+//! parts, as for a row whose deletion is rejected, and is then skipped. Further rows that follow
+//! are skipped in growing steps, so that a long sequence of such rows costs only a few timeouts.
+//! Skipped rows are retried at the end of the pass.
 
 use super::{Attempt, Chunk, Left, Next, Pass};
 use crate::connection::db_error::{Bound, DbError};

@@ -1,5 +1,6 @@
 //! The statements that lock and delete rows.
-//!  Whether a row may be deleted depends either on its own contents, or also on the contents of
+//!
+//! Whether a row may be deleted depends either on its own contents, or also on the contents of
 //! other rows: the rows of its group, and the rows that a subquery in `where` reads. In the first
 //! case, one statement locks the row, evaluates the condition again on its current version, and
 //! deletes it. In the second case, this is not sufficient: after locking a row, PostgreSQL

@@ -14,7 +14,8 @@ pub(crate) trait Value: ToSql + Sync {
 
 /// A value of any type in PostgreSQL's text format, which is exact for every type and includes
 /// `infinity`.
-///  The parameter has the type of the column, and the value is sent in text format. A parameter of
+///
+/// The parameter has the type of the column, and the value is sent in text format. A parameter of
 /// type `text` with a cast in the statement would also work, but would be slower: in heap order,
 /// PostgreSQL evaluated the cast for each row, which took 0.8 µs of the 2.4 µs per row.
 #[derive(Clone, Debug, PartialEq, Eq)]
