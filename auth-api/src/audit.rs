@@ -154,9 +154,9 @@ pub(crate) fn account(event: &'static str, account_id: AccountId, wallet: &str, 
 /// How an operator sent a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Operator<'c> {
-    /// Over HTTP, to the operators' endpoints.
+    /// The operator sent an HTTP request to the operators' endpoints.
     Http(&'c Client),
-    /// From the command line of a machine that can connect to PostgreSQL and Redis.
+    /// The operator ran a command on a machine that can connect to PostgreSQL and Redis.
     Shell,
 }
 

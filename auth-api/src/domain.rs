@@ -137,9 +137,10 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Returns for how long after a rotation clients are shown the session's times from before the
-    /// rotation: twice the grace period. The new times reveal the rotation. When a client sees
-    /// them, it is too late for a retry without the `Idempotency-Key` of the first attempt.
+    /// Returns how long a rotation is hidden from clients, which is twice the grace period. During
+    /// this time, clients are shown the session's times from before the rotation. When a client
+    /// sees the new times, which reveal the rotation, it is too late for a retry without the
+    /// `Idempotency-Key` of the first attempt.
     #[must_use]
     pub fn rotation_hidden(&self) -> Duration {
         self.reuse_grace * 2

@@ -234,8 +234,8 @@ pub(crate) fn route(method: &'static str, template: Option<String>) -> String {
     template.filter(has_endpoint).unwrap_or_else(|| UNMATCHED.to_owned())
 }
 
-/// Creates the request series for these methods, routes and statuses, and stores the routes for
-/// [`route`].
+/// Creates the series that count requests, for each of these combinations of method, route and
+/// status. Also stores the routes, so that [`route`] recognizes them.
 pub(crate) fn expect_answers(answers: Vec<(Method, String, StatusCode)>) {
     let expect = |method: &'static str, route: String, status: u16| {
         let _ = histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status.to_string());

@@ -22,7 +22,7 @@ pub enum Kind {
     Limit {
         /// Route of the request.
         route: &'static str,
-        /// Scope of the limit.
+        /// The property by which the limit counts requests, such as their network.
         scope: &'static str,
     },
     /// A request from another service with missing or wrong client credentials.

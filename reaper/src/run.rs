@@ -515,7 +515,7 @@ impl Sweep {
     }
 }
 
-/// Ends the remaining targets for `reason`, for which the work on one target has ended. If the run
+/// Ends the remaining targets after the work on one target has ended for `reason`. If the run
 /// itself cannot continue, ends only the first remaining target and returns `Err`. The other
 /// targets are then reported as not begun.
 fn end_all(target_runs: &mut [TargetRun<'_>], reason: StopReason) -> Result<(), StopReason> {

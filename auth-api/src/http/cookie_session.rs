@@ -213,7 +213,8 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Returns the token of a renewal that another request from the same browser completed first.
+    /// If another request from the same browser has renewed the session first, returns the new
+    /// token from that renewal.
     async fn renewed_by_another(
         &self,
         state: &web::Data<State>,

@@ -18,7 +18,7 @@ fn now() -> i64 {
     since.as_secs().try_into().unwrap()
 }
 
-/// Name and token.
+/// A test case: its name and the token.
 type Case = (&'static str, String);
 
 fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {

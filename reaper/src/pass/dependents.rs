@@ -3,9 +3,9 @@
 //!
 //! The lock timeout alone does not show whether a row or a whole table is locked, so the locks are
 //! read from the server. If no table is locked, the row is found by dividing the chunk into smaller
-//! parts, as for a row whose deletion is rejected, and is then skipped. Further rows that follow
-//! are skipped in growing steps, so that a long sequence of such rows costs only a few timeouts.
-//! Skipped rows are retried at the end of the pass.
+//! parts, as for a row whose deletion is rejected, and is then skipped. If the next rows wait, too,
+//! they are skipped in steps of a growing number of rows, so that a long sequence of such rows
+//! costs only a few timeouts. Skipped rows are retried at the end of the pass.
 
 use super::{Attempt, Chunk, Left, Next, Pass};
 use crate::connection::db_error::{Bound, DbError};

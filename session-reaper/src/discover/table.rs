@@ -25,14 +25,14 @@ pub(super) struct Table {
     pub(super) key: Vec<String>,
 }
 
-/// The partitions or child tables that contain the rows of a table.
+/// Which tables contain the rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// No other table.
+    /// The table itself contains all rows.
     Plain,
-    /// Its partitions; the table itself has no rows.
+    /// The partitions of the table contain all rows.
     Partitioned,
-    /// Tables that inherit from it; the table itself may also have rows.
+    /// Tables that inherit from the table contain rows. The table itself may also contain rows.
     Parent,
 }
 

@@ -183,8 +183,8 @@ fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
     reaper::time::milliseconds((to - from).to_std().unwrap_or_default())
 }
 
-/// Returns the last report of a run that may be active or killed, with a description of this
-/// uncertainty as the reason.
+/// Returns the last report of a run for a replica, on which it is unknown whether the run is active
+/// or was killed. The reason in the report states this.
 fn unknown(run: &Run, report: RunReport) -> RunReport {
     let why = format!(
         "active or killed, which a replica cannot tell; last heartbeat at {}",

@@ -5,7 +5,7 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Header, Ref, RefOr, Response};
 
-/// A header: its name, an example, and its description.
+/// The name of a header, an example of its value, and its description.
 struct Described(&'static str, &'static str, &'static str);
 
 const ALL: [Described; 7] = [

@@ -104,8 +104,8 @@ impl Refusal {
     }
 }
 
-/// Returns these examples with the JSON schema that all errors share, narrowed to the codes of the
-/// examples.
+/// Returns these examples with their JSON schema: the schema that all errors share, in which `code`
+/// is restricted to the codes of the examples.
 fn content(examples: Vec<Example>) -> Content {
     let mut content = ContentBuilder::new();
     if let Some((_, schema, member)) = examples.first().map(|example| example.form) {

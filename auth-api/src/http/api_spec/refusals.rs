@@ -14,7 +14,7 @@ use crate::credentials::InvalidAddress;
 
 /// An error response in the API specification.
 pub(super) struct Refusal {
-    /// The name of the component.
+    /// The name of the response among the components of the specification.
     pub(super) name: &'static str,
     /// When this response is returned.
     pub(super) when: &'static str,

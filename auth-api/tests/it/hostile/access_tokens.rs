@@ -12,7 +12,7 @@ use testkit::{Answer, AuthApi, Database, Jwt, Tokens, Wallet};
 
 use crate::hostile::table::{Table, UNAUTHENTICATED, start};
 
-/// Name, token, reason for the rejection.
+/// A test case: its name, the token, and the reason for the rejection.
 type Case = (String, String, &'static str);
 
 /// The only reason for which logout does not reject a token: logout succeeds even if the session

@@ -9,7 +9,7 @@ use testkit::{Database, Wallet, vectors};
 
 use crate::hostile::table::{INVALID_ADDRESS, Table, start};
 
-/// Name, address, reason for the rejection.
+/// A test case: its name, the address, and the reason for the rejection.
 type Case = (String, String, &'static str);
 
 /// Returns every other kind of strkey (SEP-23), for a key that can log in with its `G…` address.

@@ -20,7 +20,8 @@ async fn send_as(
     api.send(request.body(body)).await
 }
 
-/// Name, path, body, field that the error names, reason.
+/// A test case: its name, the path, the body, the field that the error names, and the reason for
+/// the rejection.
 type Case = (&'static str, &'static str, Vec<u8>, Option<&'static str>, &'static str);
 
 /// Returns bodies that are not exactly one JSON object.

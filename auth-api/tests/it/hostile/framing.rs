@@ -6,7 +6,8 @@ use testkit::{AuthApi, Database, Wallet};
 use crate::hostile::table::{Table, start};
 use crate::hostile::wire::{WireAnswer, post, talk};
 
-/// Name, bytes to send, status and code of every response on the connection, reason.
+/// A test case: its name, the bytes to send, the status and code of every response on the
+/// connection, and the reason for the responses.
 type Case = (&'static str, String, &'static [(u16, &'static str)], &'static str);
 
 /// Invalid HTTP: a response of the HTTP layer without a body, after which the connection closes.

@@ -5,7 +5,7 @@ use testkit::{AuthApi, Database, Wallet};
 
 use crate::hostile::table::{LOGIN_REFUSED, Table, start};
 
-/// Name, message, reason for the rejection.
+/// A test case: its name, the message, and the reason for the rejection.
 type Case = (&'static str, String, &'static str);
 
 /// Returns messages that look the same to a person, but consist of other bytes.

@@ -6,7 +6,7 @@ use testkit::{Database, Wallet};
 
 use crate::hostile::table::{REFRESH_REFUSED, Table, start};
 
-/// Name, token, reason for the rejection.
+/// A test case: its name, the token, and the reason for the rejection.
 type Case = (String, String, &'static str);
 
 fn cases(token: &str, access: &str) -> Vec<Case> {

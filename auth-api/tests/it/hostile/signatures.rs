@@ -8,7 +8,7 @@ use testkit::{Answer, AuthApi, Database, Wallet, vectors};
 
 use crate::hostile::table::{LOGIN_REFUSED, MALFORMED, Table, start};
 
-/// Name, value of `signature`, reason for the rejection.
+/// A test case: its name, the value of `signature`, and the reason for the rejection.
 type Case = (&'static str, Value, &'static str);
 
 async fn submit(api: &AuthApi, message: &str, signature: &Value) -> Answer {
@@ -122,8 +122,8 @@ fn changed(good: &str, change: impl FnOnce(&mut [u8; 64])) -> Value {
     json!(STANDARD.encode(bytes))
 }
 
-/// Computes `S + times · L` in little endian. A verifier that does not require a reduced S accepts
-/// the result.
+/// Adds a multiple of the group order `L` to `S`, the second half of a signature, in little endian.
+/// A verifier that accepts values of `S` above `L` accepts the result.
 fn add_order(bytes: &mut [u8; 64], times: usize) {
     /// RFC 8032 §5.1: the order of the base point.
     const ORDER: [u8; 32] = [

@@ -9,7 +9,8 @@ use crate::hostile::framing::{CUT_SHORT, NOT_HTTP, NOT_JSON, is};
 use crate::hostile::table::{Table, start};
 use crate::hostile::wire::{post, talk};
 
-/// Name, bytes to send, status and code of every response on the connection, reason.
+/// A test case: its name, the bytes to send, the status and code of every response on the
+/// connection, and the reason for the responses.
 type Case = (String, String, Answers, &'static str);
 /// The status and the code of each response.
 type Answers = &'static [(u16, &'static str)];
