@@ -31,10 +31,11 @@ pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 /// these keys now or later. If the whole set were rejected instead, all tokens would be rejected.
 const MAX_KEYS: usize = 64;
 
-/// How long a set is fresh: the minimum and the maximum, whatever the response specifies, and the
-/// default, which applies if the response specifies no time. The maximum is short enough that
-/// retired keys are soon removed. The minimum is long enough that most requests need no new set.
-/// The default is equal to the time that auth-api specifies.
+/// The response with a set specifies how long the set is fresh. This constant and the next one are
+/// the minimum and the maximum of this time. The last one is the default, which applies if the
+/// response specifies no time. The maximum is short enough that retired keys are soon removed. The
+/// minimum is long enough that most requests need no new set. The default is equal to the time that
+/// auth-api specifies.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(10);
 const FRESH_AT_MOST: Duration = Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(5);

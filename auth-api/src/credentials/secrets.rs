@@ -131,8 +131,8 @@ impl Secrets {
         seal_key(&self.0.load()[0], predecessor)
     }
 
-    /// Derives, from each secret, a key with which a successor for the holder of `predecessor` may
-    /// have been encrypted.
+    /// Derives, from each secret, the key that decrypts a successor if the successor was encrypted
+    /// with this secret for the holder of `predecessor`.
     pub(crate) fn opening_keys(&self, predecessor: &[u8]) -> Vec<SealKey> {
         self.0.load().iter().map(|derived| seal_key(derived, predecessor)).collect()
     }

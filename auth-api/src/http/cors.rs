@@ -3,8 +3,8 @@
 use actix_cors::Cors;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 
-/// How long a browser may cache this permission, in seconds. Chromium caches it for at most two
-/// hours.
+/// How long a browser may cache the permission for an origin, in seconds. Chromium caches it for at
+/// most two hours.
 const MAX_AGE_SECONDS: usize = 600;
 
 /// Response headers that pages of other origins may read, in addition to the headers that are

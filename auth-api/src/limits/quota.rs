@@ -71,9 +71,9 @@ impl Quota {
         Duration::from_micros(self.share_us())
     }
 
-    /// Returns the maximum debt of a client, in microseconds. Each request increases the debt by
-    /// one share of the period, and the debt decreases by the time that passes. When the debt
-    /// reaches the maximum, the quota is used up.
+    /// Returns the maximum debt of a client, in microseconds. The debt measures how much of the
+    /// quota the client has used. Each request increases it by one share of the period, and it
+    /// decreases as time passes. When the debt reaches the maximum, the quota is used up.
     pub(super) fn limit_us(self) -> u64 {
         self.share_us() * u64::from(self.requests.get())
     }

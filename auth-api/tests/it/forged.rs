@@ -309,8 +309,9 @@ async fn family_without_a_key_follows_the_old_rule() {
     }
 }
 
-/// An earlier auth-api, which does not know the column `key`, rotates a family that has a key. It
-/// creates a secret without a proof.
+/// An earlier auth-api, which does not know the column `key`, rotates a family that has a key. The
+/// secret of the new token is random and contains no proof, which is a hash that is made with this
+/// key.
 #[tokio::test]
 async fn token_of_an_earlier_release_is_accepted_by_its_hash() {
     for end in End::ALL {

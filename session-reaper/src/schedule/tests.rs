@@ -190,8 +190,8 @@ fn skipped_fixed_times_are_made_up_for_once() {
     );
 }
 
-/// Simulates cron(8) minute by minute: Vixie's main loop, which compares local time with a "virtual
-/// time".
+/// Simulates Vixie cron minute by minute. Its main loop compares the local time with a "virtual
+/// time", the time up to which jobs have been started.
 fn vixie(cron: &str, zone: &str, from: DateTime<Utc>, minutes: i64) -> Vec<DateTime<Utc>> {
     let zone: Tz = zone.parse().unwrap();
     let fields = Fields::read(cron).unwrap();
