@@ -31,8 +31,8 @@ pub struct IdempotencyHeader {
 pub struct IdempotencyKey(Zeroizing<String>);
 
 const NAME: &str = "Idempotency-Key";
-/// The permitted lengths: at least 16 characters, which hold 80 random bits or more, and at most 64
-/// characters, the length of a hash in hex.
+/// The permitted lengths. The minimum is 16 characters, which can contain at least 80 random bits.
+/// The maximum is 64 characters, the length of a hash in hex.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
 const CONTEXT: &str = "session-reaper auth-api 2026-11 idempotency key of a refresh";
 

@@ -48,7 +48,7 @@ pub(crate) struct AuxiliaryConnection {
 
 impl AuxiliaryConnection {
     /// Reads everything that depends on the configured search path, and then sets the search path
-    /// of this module. `targets` are the configured tables.
+    /// to `pg_catalog, pg_temp`. `targets` are the configured tables.
     pub(crate) async fn new(
         client: Client,
         deadline: Deadline,

@@ -87,7 +87,7 @@ const SHAPES: &[Shape] = &[
     Shape { preset: "tower-sessions", table: "session", least: 3, columns: &["id", "data", "expiry_date"] },
 ];
 
-/// Returns the shape of a preset's table, if one is listed.
+/// Returns the entry of this list for a table of a preset, if there is one.
 pub(super) fn shape(preset: &str, table: &str) -> Option<&'static Shape> {
     SHAPES.iter().find(|shape| shape.preset == preset && shape.table == table)
 }

@@ -181,8 +181,8 @@ async fn estimate_is_based_on_the_last_large_run() {
     assert_eq!(sessions["chunks"], 10, "{plan}");
 }
 
-/// Seconds that are interpreted as milliseconds are times in 1970. Without `ancient = 'due'`, they
-/// would be reported as ancient first.
+/// Seconds that are interpreted as milliseconds are times in 1970. Without `ancient = 'due'`, the
+/// run would reject them because they are before the year 2000.
 const ALL: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d', unit = 's' }]\nancient = 'due'\n";
 
 /// Creates rows with times in seconds. Interpreted as milliseconds, all of them are due. (Times in
