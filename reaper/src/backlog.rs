@@ -1,4 +1,5 @@
-//! Counts due rows, up to a cap.
+//! Counts due rows, up to a cap. The statements belong to the *passes* of a run ([`crate::pass`]):
+//! a pass deletes the due rows of one table for one reason.
 
 pub(crate) mod snapshot;
 pub(crate) mod state;
@@ -17,7 +18,7 @@ use crate::target::{Reason, Target};
 /// a second, and deleting a million rows takes several seconds or more.
 pub(crate) const COUNT_CAP: i64 = 1_000_000;
 
-/// The cap of the second attempt to count the rows of a pass. The second attempt is made if the
+/// The cap of the second attempt to count the rows of a pass. There is a second attempt only if the
 /// first one timed out, for example because the index was not in memory.
 const SMALL_CAP: i64 = 10_000;
 
@@ -34,8 +35,8 @@ pub(crate) struct Backlog {
     /// `true` if a count began at a watermark (the due time before which earlier runs left no due
     /// row). Rows that were inserted before the watermark are not counted.
     pub(crate) behind: bool,
-    /// One count for each pass: the number of rows that the pass would read. The order is: first
-    /// the passes of the first table, then the passes of the second table, and so on.
+    /// The number of rows that each pass would read. The passes over the first table come first,
+    /// then those over the second table, and so on.
     pub(crate) seen: Vec<RowCount>,
     /// The oldest time in the due column of each reason, in seconds since 1970. `None` if no row is
     /// due.
@@ -74,9 +75,9 @@ impl Backlog {
         total
     }
 
-    /// Returns when the oldest due row became due, whatever the reason. This is the time in the due
-    /// column plus the retention, in seconds since 1970. The result is at least 1, even for a time
-    /// such as `-infinity`, because 0 stands for "none" in the metrics.
+    /// Returns when the oldest due row became due, considering all reasons. This is the time in the
+    /// due column plus the retention period, in seconds since 1970. The result is at least 1, even
+    /// for a time such as `-infinity`, because 0 means "none" in the metrics.
     pub(crate) fn oldest_due(&self, target: &Target) -> Option<f64> {
         let due_since = |(oldest, reason): (&Option<f64>, &Reason)| {
             oldest.map(|time| time + reason.keep.as_secs_f64())
@@ -110,12 +111,12 @@ impl std::fmt::Display for RowCount {
     }
 }
 
-/// The cap of a count before a run: large enough to choose the scan order of a pass and to show the
-/// progress of the run.
+/// The cap of the count at the start of a run. It is large enough to choose the scan order of a
+/// pass and to show the progress of the run.
 pub(crate) const START_CAP: i64 = 100_000;
 
-/// Counts the due rows of the tables, with one pass (a set of statements) for each table and each
-/// reason. If a count fails, the error is logged, and the result is treated as "more than the cap".
+/// Counts the due rows of each table for each reason. If a count fails, the error is logged, and
+/// the result is treated as "more than the cap".
 pub(crate) async fn count(
     auxiliary: &AuxiliaryConnection,
     target: &Target,

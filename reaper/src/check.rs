@@ -1,5 +1,4 @@
-//! The `check` command, which does everything that a run does before its first delete, and nothing
-//! else.
+//! The `check` command. It performs the steps of a run that precede the first delete.
 
 use serde::Serialize;
 

@@ -40,8 +40,8 @@ use crate::time::MICROSECONDS;
 /// - A statement is planned anew for each execution, because the best plan depends on the first and
 ///   last keys of the chunk (the rows that one transaction deletes). A generic plan ignores these
 ///   values.
-/// - A transaction is idle for milliseconds at most, so a transaction that is idle for 10 s belongs
-///   to a reaper that has stopped responding. The server ends such a transaction.
+/// - The server ends a transaction that is idle for 10 s. The reaper's transactions are idle for
+///   milliseconds at most, so such a transaction belongs to a reaper that has stopped responding.
 const LOCK_CONNECTION_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; \
      SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'";
 
@@ -56,8 +56,8 @@ pub(crate) struct Connections {
     pub(crate) auxiliary: AuxiliaryConnection,
     /// The start of the run by the clock of the database.
     pub(crate) started_at: DateTime<Utc>,
-    /// When the server was started. If the value is different after a reconnect, the server was
-    /// restarted or replaced by a failover, and deleted rows may exist again.
+    /// The time when the server was started, as text. If the time is different after a reconnect,
+    /// the server was restarted or replaced by a failover, and deleted rows may exist again.
     pub(crate) server: String,
     /// Whether a pooler (a proxy that shares server connections) is between session-reaper and the
     /// server. There is a pooler if both connections use the same server process, or if a

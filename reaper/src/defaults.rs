@@ -1,4 +1,5 @@
-//! The default limits of a run. session-reaper's settings have the same defaults.
+//! The default limits of a run. session-reaper's settings have the same defaults. Rows are deleted
+//! in *chunks*: transactions that each delete a limited number of rows.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::throttle::{ReplicaLimit, ThrottleLimits};
 /// the other transaction is not.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The default of `STATEMENT_TIMEOUT`. It is a thousand times the desired duration of a chunk. A
-/// slower chunk would lock its rows for too long.
+/// The default of `STATEMENT_TIMEOUT`. It is a thousand times [`CHUNK_TIME`], the desired duration
+/// of a chunk. A slower chunk would lock its rows for too long.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default of `CHUNK_TIME`, the desired duration of a chunk. A few thousand rows of auth-api's
@@ -80,7 +81,7 @@ impl Default for FirstRun {
     }
 }
 
-/// Waits for lagging replicas only.
+/// The default throttles: a run waits only for lagging replicas.
 impl Default for ThrottleLimits {
     fn default() -> Self {
         Self {

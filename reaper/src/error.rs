@@ -1,4 +1,4 @@
-//! Errors that prevent a run, a plan or a check.
+//! The errors because of which a run, a plan or a check cannot start or complete.
 
 use std::time::Duration;
 

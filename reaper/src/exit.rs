@@ -1,5 +1,5 @@
-//! Exit codes: an interface for service managers and scripts. The command-line parser, clap, exits
-//! with 2 on usage errors.
+//! The exit codes of session-reaper, on which service managers and scripts rely. In addition, the
+//! command-line parser, clap, exits with 2 on usage errors.
 
 use std::process::ExitCode;
 

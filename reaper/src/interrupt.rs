@@ -1,4 +1,5 @@
-//! When a run must end: after a shutdown request, or when its maximum runtime is over.
+//! The conditions under which a run must end: a shutdown was requested, or the maximum runtime is
+//! over.
 //!
 //! A run checks this between two statements. A statement may take longer than the time that a
 //! service manager allows for a shutdown, so [`Deadline`](crate::connection::deadline::Deadline)
@@ -28,7 +29,8 @@ const CLOSE: Duration = Duration::from_secs(9);
 const RECORD: Duration = Duration::from_millis(9_300);
 const RECORD_CLOSE: Duration = Duration::from_millis(9_600);
 
-/// The minimum time for recording the end of the run, even if the times above have already passed.
+/// The minimum time for recording the end of the run. It applies even if the times above have
+/// already passed.
 const RECORD_LEAST: Duration = Duration::from_millis(200);
 
 /// The sources of the request to end a run.
@@ -127,8 +129,8 @@ impl Interrupt {
         }
     }
 
-    /// Waits until the time `signal` has passed since a shutdown request, or the time `runtime` has
-    /// passed since the end of the maximum runtime.
+    /// Waits until `signal` has passed since a shutdown request, or until `runtime` has passed
+    /// since the end of the maximum runtime.
     async fn after(&self, signal: Duration, runtime: Duration) {
         let stopped = async {
             self.stop.wait().await;

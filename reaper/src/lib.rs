@@ -1,5 +1,5 @@
-//! Deletes expired rows from PostgreSQL tables, in bounded chunks, without getting in the way of
-//! other transactions.
+//! Deletes expired rows from PostgreSQL tables, in small transactions that hardly delay other
+//! transactions.
 //!
 //! This is the engine of session-reaper as a library. A [`Sweep`] specifies a database, [`Target`]s
 //! and limits. [`Sweep::check`] runs the preflight checks, [`Sweep::plan`] also counts the rows

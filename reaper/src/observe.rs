@@ -145,8 +145,8 @@ pub trait Observer: Debug + Send + Sync {
     /// unsafe.
     fn backlog_unknown(&self, target: &Target) {}
 
-    /// The run starts to wait because of `cause` (`waits` is `true`), or stops waiting (`waits` is
-    /// `false`).
+    /// The run starts to wait because of `cause` (`waits` is `true`), or it stops waiting (`waits`
+    /// is `false`).
     fn throttled(&self, cause: ThrottleCause, waits: bool) {}
 
     /// The run has waited for `time` because of `cause`.

@@ -15,9 +15,11 @@
 //! - A `LIMIT` in the locking SELECT deleted 500,000 to 550,000 rows per second, but examines an
 //!   unbounded number of rows if many of them are locked.
 //!
-//! In heap order, a key range is a range of blocks, and its end is computed without a query.
+//! In heap order, a pass reads the table block by block: a key range is a range of blocks, and its
+//! end is computed without a query.
 //!
-//! Locked rows are counted, and their key ranges are examined once more at the end of the pass.
+//! Locked rows are skipped and counted. At the end of the pass, the key ranges that contain such
+//! rows are processed once more.
 
 pub(crate) mod backoff;
 pub(crate) mod blocks;
@@ -53,7 +55,7 @@ use crate::time::milliseconds;
 /// grow with the number of locked rows, but the retry examines more rows than necessary.
 const REMEMBERED: usize = 64;
 
-/// The results of a pass. They are also correct if the pass was interrupted.
+/// The results of a pass. They are correct even if the pass was interrupted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) deleted: u64,
@@ -119,7 +121,7 @@ pub(crate) struct Pass<'p, 'w> {
     pub(crate) sql: PassSql,
     /// The blocks of a pass in heap order; `None` in index order.
     pub(crate) blocks: Option<Blocks>,
-    /// Whether the pass may continue in heap order if too many rows have the same due time.
+    /// Whether the pass may switch to heap order if too many rows have the same due time.
     pub(crate) may_shift: bool,
     pub(crate) limits: PaceLimits,
     fixed_chunk: Option<u32>,
@@ -140,7 +142,7 @@ pub(crate) struct Pass<'p, 'w> {
     /// Groups in which another session has locked a row. The pass does not try to lock these groups
     /// again.
     pub(crate) refused: Refused,
-    /// The search for a row whose deletion is rejected.
+    /// The search for a row whose deletion the server rejects.
     pub(crate) rejected: Rejected,
     /// Whether a group of the last key range is too large to be locked row by row.
     pub(crate) large_group: bool,
@@ -155,7 +157,7 @@ pub(crate) struct PassPlan<'p> {
     pub(crate) statistics: TableStatistics,
     /// Whether the table has a key that identifies each row.
     pub(crate) has_key: bool,
-    /// Whether the scan order is configured.
+    /// Whether the configuration sets the scan order.
     pub(crate) fixed_order: bool,
     /// The maximum number of rows in a chunk, if the target defines it.
     pub(crate) fixed_chunk: Option<u32>,
@@ -222,7 +224,7 @@ pub(crate) struct Chunk {
     /// The start of the chunk's key range.
     pub(crate) low: Option<Cursor>,
     pub(crate) next: Next,
-    /// Whether the chunk's key range still contains due rows.
+    /// Whether the key range of the chunk still contains due rows.
     pub(crate) left_some: bool,
     /// Whether the chunk skipped several rows in one step and deleted nothing, because other
     /// transactions have locked rows that depend on these rows.
@@ -459,7 +461,7 @@ impl Pass<'_, '_> {
     }
 }
 
-/// How a chunk is retried.
+/// The way in which a chunk is retried.
 struct Again {
     why: String,
     /// The backoff before the retry.

@@ -21,8 +21,8 @@ use crate::run::target_run::TargetRun;
 use crate::sql::{KeyRange, LockWait, PassSql};
 use crate::time::{self, as_f64, milliseconds};
 
-/// The time per row that is assumed if there is no history: the highest measured value. Rows of other
-/// tables that are deleted with the row take as long.
+/// The time for deleting a row that is assumed if there is no history: the highest measured value.
+/// A row of another table that is deleted together with the row takes the same time.
 const TIME_A_ROW: Duration = Duration::from_micros(10);
 
 /// The minimum number of rows that an earlier run must have deleted from the target for estimates
@@ -92,8 +92,7 @@ pub struct PlannedReason {
 }
 
 impl PlannedTarget {
-    /// Returns the number of rows that would be deleted. Rows that were not counted are not
-    /// included.
+    /// Returns the number of rows that would be deleted, without the rows that were not counted.
     #[must_use]
     pub fn due_rows(&self) -> u64 {
         self.due.iter().map(|reason| reason.rows).sum()
@@ -189,9 +188,9 @@ impl Sweep {
         Ok(planned)
     }
 
-    /// Estimates the duration from the last run that deleted enough rows, or from the measured
-    /// default. `rows_per_row` is the average number of rows, in all tables together, that the
-    /// deletion of a row of the target deletes.
+    /// Estimates the duration from the last run that deleted enough rows or, without such a run,
+    /// from [`TIME_A_ROW`]. `rows_per_row` is the average number of rows, in all tables together,
+    /// that the deletion of a row of the target deletes.
     fn estimate(&self, planned: &mut PlannedTarget, reports: &[RunReport], rows_per_row: f64) {
         let rows = planned.due_rows();
         let targets = reports.iter().filter_map(|report| report.target(&planned.target));
@@ -255,8 +254,8 @@ async fn due(
     due
 }
 
-/// Estimates, from the statistics, how many rows are deleted with each row of the tables: the rows of
-/// `children`, and the rows that ON DELETE CASCADE deletes directly.
+/// Estimates from the statistics how many rows of other tables are deleted with each row of the
+/// tables: rows of `children`, and rows that reference the row through ON DELETE CASCADE.
 async fn dependents_per_row(
     auxiliary: &AuxiliaryConnection,
     tables: &[&[PassSql]],

@@ -56,7 +56,7 @@ const BACKOFF: Duration = Duration::from_millis(250);
 /// have hundreds of findings.
 pub(crate) const REPORTED: usize = 5;
 
-/// A target, with the statements that a run executes on it.
+/// A target to check, with the statements that a run executes on it.
 pub(crate) struct Subject<'a> {
     pub(crate) target: &'a Target,
     /// The oid of the table that the target names.
@@ -66,7 +66,7 @@ pub(crate) struct Subject<'a> {
     /// The tables that contain the rows of the target, each with one pass per reason why rows are
     /// due.
     pub(crate) leaves: &'a [(Leaf, Vec<PassSql>)],
-    /// The highest number of rows in a chunk.
+    /// The maximum number of rows in a chunk.
     pub(crate) chunk: u32,
 }
 
@@ -88,7 +88,7 @@ impl From<Finding> for Examined {
 pub struct Rules {
     /// The size, in rows, up to which a statement may read a whole table.
     pub max_scan_rows: u64,
-    /// Whether to override those unsafe findings that may be overridden.
+    /// Whether to override unsafe findings, as far as that is possible.
     pub force_unsafe: bool,
 }
 
@@ -141,7 +141,8 @@ pub(crate) fn locked(table: &TableName, bound: Bound) -> Finding {
     )
 }
 
-/// Sorts findings by severity, and removes duplicates, which several partitions may cause.
+/// Sorts findings by severity and removes duplicates. Duplicates occur if several partitions have
+/// the same problem.
 fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     let mut once: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {
@@ -153,7 +154,7 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     once
 }
 
-/// Returns, on one line, the reason why a run skips a target.
+/// Returns the reason why a run skips a target, as one line of text.
 pub(crate) fn why(blocking: &[&Finding]) -> String {
     let mut texts: Vec<String> = blocking.iter().take(REPORTED).map(ToString::to_string).collect();
     if blocking.len() > REPORTED {

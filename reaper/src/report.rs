@@ -44,7 +44,7 @@ pub(crate) struct Worked {
     pub(crate) busy: Vec<String>,
     pub(crate) uncounted_cascades: Vec<String>,
     pub(crate) forced: Vec<&'static str>,
-    /// The number of due rows whose deletion fails, by cause.
+    /// The number of due rows that were left because their deletion fails, by cause.
     pub(crate) held: BTreeMap<String, u64>,
 }
 

@@ -53,15 +53,15 @@ use crate::target::name::Ident;
 use crate::target::{Absent, Target};
 use crate::throttle::{Throttle, ThrottleLimits};
 
-/// The parameters of a run. A `Sweep` can be run any number of times.
+/// The parameters of a run. A program can perform any number of runs with the same `Sweep`.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// The database that contains the tables.
     pub connect: ConnectOptions,
     /// The targets, in the order in which they are processed.
     pub targets: Vec<Target>,
-    /// Whether the targets are the built-in defaults. These apply only to a database that is
-    /// verified to be auth-api's.
+    /// Whether the targets are the built-in ones. These apply only to a database of auth-api, which
+    /// the run verifies.
     pub only_auth_api: bool,
     /// The limits for the size of chunks (transactions) and the idle time between them.
     pub pace: PaceLimits,
@@ -82,7 +82,7 @@ pub struct Sweep {
     pub reloads: Option<watch::Receiver<Limits>>,
     /// The name of this instance in the history.
     pub instance: String,
-    /// Receives what the runs report, for metrics.
+    /// Receives the measurements of the runs, for metrics.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -116,8 +116,8 @@ impl Sweep {
         }
     }
 
-    /// Performs one run. An error that occurs after the start of the run is not returned, but is
-    /// part of the report.
+    /// Performs one run. An error that occurs after the start of the run is not returned; the
+    /// report contains it.
     ///
     /// # Errors
     ///
@@ -297,8 +297,9 @@ impl Sweep {
         absent
     }
 
-    /// Verifies that the default targets apply to this database. Returns `None` if targets are
-    /// configured. Uses the lock connection because it has the configured `search_path`.
+    /// Verifies that the built-in targets apply to this database. Returns `None` if the targets are
+    /// configured ones, which need no verification. Uses the lock connection because it has the
+    /// configured `search_path`.
     pub(crate) async fn prove(
         &self,
         lock_connection: &LockConnection,

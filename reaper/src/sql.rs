@@ -46,7 +46,8 @@ use crate::target::catalog::{Child, Column, Reference};
 use crate::target::condition::ResolvedCondition;
 use crate::target::due::{Counts, Due};
 
-/// A position as text: the due time and the key of one row, or a block.
+/// A position in the scan order, as text: the due time and the key of a row, or the beginning of a
+/// block.
 pub(crate) type Cursor = Vec<Text>;
 
 /// The rows between two cursors: after `low`, up to and including `high`. `None` means that the
@@ -82,7 +83,7 @@ pub(crate) struct PassSql {
     /// The tables that determine which due rows may be deleted: the table of the group (rows that
     /// are deleted together), and the tables that `where` reads.
     pub(crate) read: Vec<Identity>,
-    /// The rows whose deletion fails.
+    /// The rows whose deletion is known to fail.
     pub(crate) held: Held,
     pub(crate) values: Values,
 }
@@ -92,8 +93,9 @@ pub(crate) struct PassSql {
 pub(crate) enum LockWait {
     /// Skips locked rows.
     SkipLocked,
-    /// Waits for locked rows, up to `lock_timeout`, after which the statement fails. Used until the
-    /// pass encounters a locked row, because deleting without locking first takes half the time.
+    /// Waits for locked rows. The statement fails if it waits longer than `lock_timeout`. Used
+    /// until the pass encounters a locked row, because deleting without locking first takes half
+    /// the time.
     Wait,
     /// Deletes only rows that [`PassSql::lock`] has locked. Used for a target in which other rows
     /// determine whether a row may be deleted.
@@ -174,14 +176,14 @@ impl PassSql {
         query
     }
 
-    /// Returns `true` if a key range may have any number of rows, so that the statement limits how
-    /// many are deleted. This is the case in heap order, and if rows with the same due time are
-    /// indistinguishable.
+    /// Returns `true` if the statement must limit how many rows are deleted, because a key range
+    /// may have any number of rows. This is the case in heap order, and for a table without a key,
+    /// in which rows with the same due time cannot be distinguished.
     pub(crate) fn is_limited(&self) -> bool {
         self.order == Order::Heap || self.key.is_empty()
     }
 
-    /// Whether rows are deleted only together with their group.
+    /// Returns whether rows are deleted only together with their group.
     pub(crate) fn is_grouped(&self) -> bool {
         self.only.as_ref().is_some_and(|only| only.group.is_some())
     }
@@ -195,8 +197,8 @@ impl PassSql {
         fresh
     }
 
-    /// Returns the condition that `t` is due and in the key range. The row comparisons are index
-    /// conditions.
+    /// Returns the condition that `t` is due and in the key range. The server can use the row
+    /// comparisons in it as index conditions.
     fn due_within<'a>(&'a self, within: &'a KeyRange, query: &mut Query<'a>) -> String {
         // After a cursor in index order, no row is older than the cursor, so the lower bound of the
         // due time (`floor`) need not be checked.
@@ -265,8 +267,9 @@ impl PassSql {
         only.is_whole(group, of_row, and.as_deref(), query)
     }
 
-    /// Returns the filter on `t`, which also excludes the rows whose deletion fails. These rows are
-    /// excluded first, because the filter may fail for them.
+    /// Returns the filter on `t`, including the condition that excludes the rows whose deletion
+    /// fails. The latter comes first, because evaluating the filter for such a row may raise an
+    /// error.
     fn filter(&self, only: &Only) -> Option<String> {
         match (only.filter_of_row(), self.is_not_held()) {
             (Some(filter), Some(held)) => {
@@ -425,8 +428,8 @@ impl Due {
         condition
     }
 
-    /// Returns the oldest value of `due`. `-infinity` is the oldest only if there is no other
-    /// value.
+    /// Returns the aggregate for the oldest value of `due`. The result is `-infinity` only if there
+    /// is no other value.
     fn oldest(&self, filter: &str) -> String {
         let only = |conditions: &[&str]| {
             let conditions: Vec<&str> =
@@ -447,7 +450,7 @@ impl Due {
         }
     }
 
-    /// Converts a value of the column to seconds since 1970.
+    /// Returns the expression that converts a value of the column to seconds since 1970.
     fn epoch(&self, value: &str) -> String {
         match &self.counts {
             Counts::Instant => format!("extract(epoch FROM {value})::pg_catalog.float8"),

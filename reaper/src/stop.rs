@@ -8,9 +8,9 @@ use tokio::sync::watch;
 /// A signal that requests a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT: Ctrl-C.
+    /// SIGINT, for example from Ctrl-C.
     Interrupt,
-    /// SIGTERM: from a service manager.
+    /// SIGTERM, for example from a service manager.
     Terminate,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Display for Signal {
     }
 }
 
-/// Whether a shutdown has been requested.
+/// Receives a shutdown request. All clones receive the same request.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<(Signal, Instant)>>);
 

@@ -23,7 +23,7 @@ pub(crate) enum StopReason {
     /// Another reaper holds the lock of the target. Contains a description of that reaper, if
     /// known.
     Locked(Option<String>),
-    /// Another reaper took the lock while the connection was lost.
+    /// Another reaper acquired the lock while the connection was lost.
     TakenOver,
     /// The target cannot be processed, but other targets can.
     Failed(String),
@@ -63,7 +63,7 @@ impl StopReason {
         }
     }
 
-    /// Whether the reason ends a target only because the run as a whole must end.
+    /// Returns whether the target stopped only because the whole run must end.
     pub(crate) fn is_of_the_run(&self) -> bool {
         matches!(self, Self::Signal(_) | Self::Budget(_) | Self::Throttled(..))
     }

@@ -50,9 +50,10 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// Follows the index on the due column, beginning at the oldest row. Reads only due rows.
+    /// Index order: follows the index on the due column, beginning at the oldest row. Reads only
+    /// due rows.
     Index,
-    /// Follows the heap, one range of blocks at a time. Reads the whole table, and each block once.
+    /// Heap order: reads the table in ranges of blocks, each block once.
     Heap,
 }
 
@@ -60,8 +61,8 @@ pub enum Order {
 /// `0001-01-01` or `-infinity` for "never".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ancient {
-    /// Not configured. The target is unsafe if such a time exists, and rows that get such a time
-    /// during a run are kept.
+    /// The meaning is not configured. The target is unsafe if such a time exists, and rows that get
+    /// such a time during a run are not deleted.
     #[default]
     Refuse,
     /// The time means "never": such rows are not due, and no statement reads them.
@@ -116,7 +117,7 @@ pub struct Target {
     pub reasons: Vec<Reason>,
     /// An SQL condition on the row `t`. A row that does not satisfy it is not due for any reason.
     pub filter: Option<String>,
-    /// A column that groups rows: rows with the same value are deleted only when all of them are
+    /// A column whose value identifies a group of rows: they are deleted only when all of them are
     /// due. A row whose value is null forms a separate group.
     pub group: Option<Ident>,
     /// Tables whose rows reference this table. The rows of these tables are deleted first, and
@@ -139,7 +140,7 @@ pub struct Target {
     pub location: Option<String>,
     /// What happens if the table does not exist.
     pub absent: Absent,
-    /// Whether this is the reaper's own run history, which does not count for the outcome of a run.
+    /// Whether this is the reaper's own run history, which does not affect the outcome of a run.
     pub is_own_history: bool,
 }
 
@@ -152,7 +153,7 @@ impl Reason {
 }
 
 impl Target {
-    /// Creates a target that is named after its table and has no further conditions.
+    /// Creates a target with the name of its table and without further conditions.
     #[must_use]
     pub fn new(table: TableName, reasons: Vec<Reason>) -> Self {
         Self {

@@ -18,9 +18,9 @@ use crate::connection::auxiliary::{AuxiliaryConnection, after};
 use crate::connection::db_error::DbError;
 use replicas::Replicas;
 
-/// How often an active run checks its throttles. A check consists of two to four small queries,
-/// which take about a millisecond on a separate connection. The load that a run can cause between
-/// two checks is acceptable.
+/// The interval at which an active run checks its throttles. A check consists of two to four small
+/// queries on the auxiliary connection, which take about a millisecond. The load that a run can
+/// cause between two checks is acceptable.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A reason to wait: its cause and the measured values.
@@ -225,8 +225,8 @@ impl Throttle {
     }
 }
 
-/// Returns a reason to wait if the state of a throttle cannot be read (fail closed). A lost
-/// connection is an error instead.
+/// Returns a reason to wait if the state of a throttle cannot be read, because an unknown state
+/// must not permit deletions. Returns an error if the connection was lost.
 fn unknown_state(
     cause: ThrottleCause,
     what: &str,
@@ -258,8 +258,8 @@ async fn answer(auxiliary: &AuxiliaryConnection, query: &str) -> Result<Option<S
 }
 
 /// Evaluates the result of a `THROTTLE_QUERY`. If the query returns no row, NULL, false, 0, a
-/// negative number or an empty text, the run continues. Any other value is a reason to wait; a text
-/// describes the reason.
+/// negative number or an empty text, the run continues. Any other value is a reason to wait. If the
+/// value is a text, it describes the reason.
 fn judge_answer(answer: Option<&str>) -> Option<ThrottleReason> {
     let answer = answer.map(str::trim)?;
     if matches!(answer, "" | "f" | "false")

@@ -1,8 +1,8 @@
 //! The auxiliary connection of a run, for the catalog, for counts and for the history.
 //!
-//! The search path of this connection is `pg_catalog, pg_temp`. Statements on the tables of a
-//! target may also call functions of the application (in `where` or in a policy), so only these
-//! statements use the configured search path.
+//! The search path of this connection is `pg_catalog, pg_temp`. Only statements on the tables of a
+//! target use the configured search path, because they may call functions of the application (in
+//! `where` or in a policy).
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::sql::{Counted, Cursor};
 /// A search path that contains no schema in which another role can create objects.
 const PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
-/// The plans of the catalog queries do not depend on their parameters. Statements on the tables of a
-/// target have no parameters.
+/// Makes the server plan each prepared statement only once. The plans of the catalog queries do not
+/// depend on their parameters, and statements on the tables of a target have no parameters.
 const GENERIC: &str = "SET plan_cache_mode = force_generic_plan";
 
 /// The connection for the catalog, counts and the history.
@@ -92,7 +92,8 @@ impl AuxiliaryConnection {
         self.deadline.with(2, set).await
     }
 
-    /// Opens a new auxiliary connection after the first one was lost, to record the end of the run.
+    /// Opens a new auxiliary connection after the previous one was lost, for example to record the
+    /// end of the run.
     pub(crate) async fn reopen(
         &self,
         connect: &ConnectOptions,
@@ -107,7 +108,8 @@ impl AuxiliaryConnection {
         Ok(another)
     }
 
-    /// Resets the settings of the connection, in case a pooler shares it with other clients.
+    /// Resets the settings of the connection, in case an undetected pooler gives its server process
+    /// to another client.
     pub(crate) async fn release(&self) {
         if !self.pooled
             && let Err(error) = self.deadline.with(1, self.client.batch_execute("RESET ALL")).await

@@ -14,14 +14,14 @@ pub(crate) enum DbError {
     /// `lock_timeout` or `statement_timeout` was reached. The chunk (the rows that one transaction
     /// deletes) is retried with fewer rows.
     Timeout(Bound),
-    /// A deadlock or a serialization failure. The chunk is retried unchanged.
+    /// A deadlock or a serialization failure. The chunk is retried with the same rows.
     Conflict(String),
     /// The connection was lost, and therefore the locks were released.
     Lost(String),
     /// The statement reached a server process that does not hold the locks, because a pooler (a
     /// proxy that shares server connections) routed it there.
     Pooler,
-    /// The table no longer exists.
+    /// The table does not exist anymore.
     Gone(String),
     /// A table was altered or replaced since the run began.
     Changed(Changed),

@@ -52,9 +52,9 @@ impl Deadline {
         self.interrupt.is_over(self.purpose)
     }
 
-    /// Runs `work`, which executes at most `statements` statements. At the deadline, the connection
-    /// is closed, and `work` ends with the resulting error. If the run must end, the current
-    /// statement is canceled after the time that its purpose allows.
+    /// Runs `work`, which executes at most `statements` statements. If the deadline passes, the
+    /// connection is closed, and `work` ends with the resulting error. If the run must end, the
+    /// current statement is canceled after the time that its purpose allows.
     pub(crate) async fn with<T>(&self, statements: usize, work: impl Future<Output = T>) -> T {
         let limit = self.limit * u32::try_from(statements).unwrap_or(u32::MAX).max(1);
         let (mut work, mut late) = (pin!(work), pin!(tokio::time::sleep(limit)));

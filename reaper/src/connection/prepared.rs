@@ -1,5 +1,5 @@
-//! A connection on which the queries of the catalog are prepared only once. Planning such a query
-//! takes longer than executing it, and a run executes it for each of its tables.
+//! A connection on which each catalog query is prepared only once. A run executes such a query for
+//! each of its tables, and planning the query takes longer than executing it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

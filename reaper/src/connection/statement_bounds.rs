@@ -33,14 +33,14 @@ pub(crate) fn common(bounds: StatementBounds) -> String {
     format!("{COMMON}; SET statement_timeout = {statement}; SET lock_timeout = {lock}")
 }
 
-/// Makes the server check, while it executes a statement, whether the client is still connected.
-/// Without this setting, a statement of a killed reaper ran to completion (for the remaining 2.8 s
-/// of a 3 s statement) and was committed. With this setting, the statement was rolled back after
-/// 0.2 s.
+/// Makes the server check, while it executes a statement, whether the client is still connected. In
+/// a test, a reaper was killed at the beginning of a statement of 3 s. Without this setting, the
+/// statement ran to completion and was committed. With it, the statement was rolled back after 0.2
+/// s.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '200ms'";
 
-/// Applies [`CHECK_CLIENT`]. Not every platform supports the setting. Without it,
-/// `statement_timeout` ends the statement.
+/// Applies [`CHECK_CLIENT`]. Not every platform supports this setting. If it is not supported,
+/// `statement_timeout` ends the statements of a killed reaper.
 pub(crate) async fn check_client(client: &Client) {
     if let Err(error) = client.batch_execute(CHECK_CLIENT).await {
         tracing::debug!(

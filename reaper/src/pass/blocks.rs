@@ -1,4 +1,5 @@
-//! Heap order: a scan of the table in ranges of blocks. This module does no I/O.
+//! Computes the ranges of blocks for a scan in *heap order*, which reads every block of a table
+//! once. This module does no I/O.
 
 use crate::sql::query::Text;
 use crate::sql::{Cursor, KeyRange};
@@ -10,7 +11,7 @@ pub(crate) struct Blocks {
     /// The number of blocks of the table when the scan began. The scan ignores blocks that are
     /// added later, because their rows are not due yet.
     end: u64,
-    /// The moving average of the number of due rows per block.
+    /// A moving average of the number of due rows per block.
     density: f64,
     /// The number of rows per block, due or not, according to the statistics. `None` if the table
     /// has no statistics.
@@ -19,7 +20,7 @@ pub(crate) struct Blocks {
     densest: f64,
 }
 
-/// A margin for key ranges that are denser than the average.
+/// A margin for ranges of blocks with more due rows per block than the average.
 const HEADROOM: f64 = 1.25;
 
 /// The weight of the newest key range in the moving average. It applies if the density of this

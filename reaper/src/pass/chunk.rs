@@ -102,8 +102,8 @@ impl Pass<'_, '_> {
         } else {
             row_limit
         };
-        // Round trips are not part of the work: they cause no load on the server, and smaller chunks
-        // would not shorten them.
+        // Round trips are not part of the work: they cause no load on the server, and smaller
+        // chunks would not shorten them.
         let probed = began.elapsed();
         let probe_work = match self.blocks {
             Some(_) => Duration::ZERO,
@@ -345,7 +345,8 @@ impl Pass<'_, '_> {
         Ok(self.locks.at_one_time > CROWD)
     }
 
-    /// Records the rows of a committed chunk, before anything else can fail.
+    /// Records the rows that a committed chunk deleted. This happens before any other step that can
+    /// fail.
     pub(super) fn committed(&mut self, deleted: &Deleted) {
         self.tally.deleted += deleted.rows;
         self.tally.children += deleted.children;

@@ -12,7 +12,7 @@ use crate::connection::db_error::{Bound, DbError};
 use crate::sql::KeyRange;
 use crate::stop_reason::StopReason;
 
-/// The largest step in which rows are skipped.
+/// The maximum number of rows that are skipped in one step.
 const LARGEST_STEP: u32 = 10_000;
 
 /// The number of lock timeouts after which the remaining rows of a block are skipped.

@@ -6,8 +6,8 @@ use crate::time::as_f64;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The number of rows in the first chunk of a pass. Such a chunk takes a few milliseconds even if a
-/// row costs fifty times as much as in the benchmarks.
+/// The number of rows in the first chunk of a pass. Even if deleting a row takes fifty times as
+/// long as in the benchmarks, such a chunk takes only a few milliseconds.
 const FIRST_CHUNK: u32 = 100;
 
 /// The number of blocks in the first chunk, if chunks are counted in blocks. A block contains a few
@@ -21,22 +21,22 @@ const MIN_CHUNK: u32 = 100;
 /// chunks may be smaller than [`MIN_CHUNK`].
 const TOO_LONG: u32 = 10;
 
-/// After a timeout, this number of chunks may be smaller than [`MIN_CHUNK`].
+/// The number of chunks after a timeout that may be smaller than [`MIN_CHUNK`].
 const AFTER_TIMEOUT: u32 = 32;
 
 /// If this number of consecutive chunks have the minimum size and are slow, the run logs a warning.
 /// The first chunks of a pass are often slow, because their blocks are not in memory.
 const SLOW: u32 = 16;
 
-/// The weight of the newest chunk in the smoothed cost per row. After three chunks, the weight of
-/// all earlier chunks is about one half.
+/// The weight of the newest chunk in the moving average of the cost per row. After three chunks,
+/// the weight of all earlier chunks is about one half.
 const NEWEST: f64 = 0.2;
 
 /// One of this many chunks has only half of the rows, so that the fixed cost can be measured.
 const MEASURED: u32 = 8;
 
-/// The fixed cost is calculated from two consecutive chunks if the ratio of their sizes is at least
-/// this value.
+/// The minimum ratio between the sizes of two consecutive chunks from which the fixed cost is
+/// calculated.
 const RATIO: f64 = 1.4;
 
 /// The fixed cost is the median of this number of measurements.
@@ -62,9 +62,9 @@ pub struct PaceLimits {
 /// The pace of one pass.
 ///
 /// A chunk takes a fixed time, for its statements and round trips, plus a time per row. Only the
-/// time for the rows is compared with the desired duration. Otherwise, a fixed cost that is higher
-/// than the desired duration would shrink chunks to single rows, and the fixed cost would be paid
-/// for each row.
+/// time for the rows is compared with the desired duration. Otherwise, if the fixed time alone were
+/// longer than the desired duration, chunks would shrink to single rows, each of which would take
+/// the fixed time.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     limits: PaceLimits,
@@ -74,7 +74,7 @@ pub(crate) struct Pace {
     fitted: u32,
     /// The size of the next chunk: `fitted`, or less to measure the fixed cost.
     size: u32,
-    /// The smoothed cost of a row, in seconds.
+    /// The moving average of the cost of a row, in seconds.
     cost: Option<f64>,
     fixed: FixedCost,
     /// The number of chunks since the last measurement of the fixed cost.
@@ -127,12 +127,12 @@ impl FixedCost {
 }
 
 impl Pace {
-    /// Creates a pace that counts chunks in rows.
+    /// Creates a pace for a pass in index order, in which the size of a chunk is a number of rows.
     pub(crate) fn new(limits: PaceLimits) -> Self {
         Self::starting(limits, FIRST_CHUNK, MIN_CHUNK)
     }
 
-    /// Creates a pace that counts chunks in blocks.
+    /// Creates a pace for a pass in heap order, in which the size of a chunk is a number of blocks.
     pub(crate) fn of_blocks(limits: PaceLimits) -> Self {
         Self::starting(limits, FIRST_BLOCKS, 1)
     }
@@ -198,7 +198,8 @@ impl Pace {
         }
     }
 
-    /// Does the same as [`Pace::chunk_done`], regardless of the size of the chunk.
+    /// Does the same as [`Pace::chunk_done`], which ignores chunks that are much smaller than
+    /// intended, for a chunk of any size.
     pub(crate) fn learn(&mut self, rows: u64, elapsed: Duration) {
         if rows == 0 {
             return;
@@ -226,8 +227,8 @@ impl Pace {
         };
     }
 
-    /// Records that a chunk reached a timeout. Halves the size, and sets the cost per row to the
-    /// value at which a chunk of the new size takes the desired duration.
+    /// Records that a chunk reached a timeout. Halves the size of the next chunk, and sets the cost
+    /// per row to the value at which a chunk of the new size takes the desired duration.
     pub(crate) fn chunk_timed_out(&mut self) {
         self.fitted = (self.size / 2).max(1);
         self.size = self.fitted;
@@ -263,8 +264,9 @@ impl Pace {
     }
 }
 
-/// The maximum number of rows in a chunk whose size is not counted in rows. The maximum is halved
-/// if a chunk with that many rows was too large, and is doubled again after each completed chunk.
+/// The maximum number of rows in a chunk whose size is counted in blocks, or that contains a large
+/// group. The maximum is halved if a chunk was too large, and doubles again with each completed
+/// chunk, up to `limit`.
 #[derive(Clone, Debug)]
 pub(crate) struct Most {
     limit: u32,

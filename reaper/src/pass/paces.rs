@@ -39,7 +39,7 @@ const STATE: &str = "chunk_sizes";
 /// The maximum number of sizes that are stored.
 const STORED: usize = 500;
 
-/// The sizes that passes have found. Clones share them.
+/// The sizes that passes have found. All clones share the same sizes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paces(Arc<Mutex<Known>>);
 

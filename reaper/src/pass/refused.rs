@@ -3,8 +3,8 @@
 
 use crate::sql::query::Text;
 
-/// The maximum number of remembered groups. If there are more groups, the pass tries again to lock
-/// the groups that are not remembered, which costs little time and has no other effect.
+/// The maximum number of remembered groups. The pass may try to lock other groups again, which
+/// costs little time and has no other effect.
 const REMEMBERED: usize = 1_000;
 
 /// The remembered groups. Each group is identified by the value of the group column, in

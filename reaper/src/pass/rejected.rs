@@ -1,10 +1,11 @@
 //! Rows whose deletion the server rejects because of a foreign key without an action, a trigger
 //! that raises an error, or a condition that fails for the row.
 //!
-//! If a foreign key that references this table rejects a chunk, the rows that are referenced
+//! If a foreign key that references this table causes the error, the rows that are referenced
 //! through this foreign key are excluded by a condition from then on. For any other error, the pass
-//! searches for the row that causes the error: it deletes parts of the chunk, until the deletion of
-//! a single row fails. That row is excluded by the hash of its key.
+//! searches for the row that causes it. The pass tries to delete only a *part* of the chunk: the
+//! first half of the rows, then half of the rest or of the failed part, until the deletion of a
+//! single row fails. That row is excluded by the hash of its key.
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -18,8 +19,8 @@ use crate::sql::query::{Query, Text};
 use crate::stop_reason::StopReason;
 use crate::target::Order;
 
-/// If this many rows are rejected for the same reason before any row is deleted, all rows are
-/// assumed to be rejected, and the target fails.
+/// If the server rejects this many rows with the same error code before any row is deleted, all
+/// rows are assumed to be rejected, and the target fails.
 const ALIKE: u32 = 20;
 
 /// The maximum number of rows that are excluded by their hashes.
@@ -28,16 +29,15 @@ const EXCLUDED: usize = 1_000;
 /// The maximum number of rejected rows that are logged as warnings.
 const LOGGED: u32 = 5;
 
-/// The maximum number of rows in a block, and of rows of a table without a key that are read at a
-/// time.
+/// The maximum number of rows that are read at a time if a part may consist of several rows: the
+/// rows of a block, or, in a table without a key, the rows with the same due time.
 const ROWS_IN_A_BLOCK: i64 = 2_000;
 
 /// The search for a row whose deletion is rejected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rejected {
-    /// Two numbers: the row is among the first number of rows (in heap order, blocks) after the
-    /// cursor, and the second number is the size of the next part of the chunk to try. `None` if no
-    /// row is being searched for.
+    /// Two numbers of rows or, in heap order, of blocks: how many rows after the cursor are still
+    /// to be searched, and the size of the next part. `None` if no row is being searched for.
     search: Option<(u32, u32)>,
     /// The size of the part that was tried last.
     pub(crate) tried: u32,
@@ -66,8 +66,8 @@ impl Rejected {
         self.search = Some((1, 1));
     }
 
-    /// Records that the server rejected a part of the chunk, and divides that part. Returns `false`
-    /// if the part cannot be divided.
+    /// Records that the server rejected a part of the chunk, and halves the part. Returns `false`
+    /// if the part cannot be divided further.
     pub(super) fn divide(&mut self) -> bool {
         if self.tried <= 1 {
             self.search = None;
@@ -77,7 +77,7 @@ impl Rejected {
         true
     }
 
-    /// Records a rejected row. Returns whether it has the same error code as the first rejected
+    /// Records a rejected row. Returns whether its error code is the same as for the first rejected
     /// row.
     fn row(&mut self, code: &str) -> bool {
         self.rows += 1;
@@ -86,8 +86,8 @@ impl Rejected {
 }
 
 impl Pass<'_, '_> {
-    /// Excludes the rows for which the server rejected a chunk, or divides the chunk further.
-    /// Returns an error if the target must fail.
+    /// Excludes the rows because of which the server rejected a chunk. If they are not known yet,
+    /// makes the next part smaller. Returns an error if the target must fail.
     pub(super) async fn exclude(
         &mut self,
         ahead: &KeyRange,
@@ -137,7 +137,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Removes remembered foreign keys that no longer exist.
+    /// Removes the foreign keys that no longer exist from the remembered ones.
     pub(super) async fn check_held(&mut self) -> Result<(), StopReason> {
         for foreign_key in std::mem::take(&mut self.sql.held.foreign_keys) {
             let found = self.find(&foreign_key.constraint).await?;
@@ -197,7 +197,8 @@ impl Pass<'_, '_> {
         }))
     }
 
-    /// Returns the due rows of the next part, each as a key range with the hash of the row's key.
+    /// Returns the due rows of the next part. Each row is represented by a key range that contains
+    /// only this row, and by the hash of its key.
     pub(super) async fn rows_of(
         &mut self,
         ahead: &KeyRange,
@@ -254,7 +255,7 @@ impl Pass<'_, '_> {
         Ok(())
     }
 
-    /// Continues after a part of a chunk.
+    /// Updates the search after a part of a chunk was deleted. `next` is how the pass continues.
     pub(super) fn after_part(&mut self, next: &Next) {
         if matches!(next, Next::After(_) | Next::End) {
             self.rejected.part_done();
@@ -262,7 +263,7 @@ impl Pass<'_, '_> {
     }
 }
 
-/// Returns the range of positions that contains only the row at `ctid`, such as `(3,7)`.
+/// Returns the key range, in heap order, that contains only the row at `ctid`, such as `(3,7)`.
 fn one_row(ctid: &str) -> KeyRange {
     let before = ctid
         .strip_prefix('(')

@@ -61,8 +61,8 @@ pub(crate) struct TableStatistics {
     pub(crate) trigger: bool,
     /// The number of dead rows that no vacuum has processed, as counted by the server.
     dead: i64,
-    /// `true` if the index does not distinguish rows with the same due time, so that these rows
-    /// must be sorted.
+    /// `true` if the index does not order rows with the same due time, so that these rows must be
+    /// sorted.
     pub(crate) ties: bool,
 }
 
@@ -123,8 +123,8 @@ impl TableStatistics {
         }))
     }
 
-    /// Whether the indexes may have so many dead entries that scanning them takes a noticeable
-    /// time.
+    /// Returns whether the indexes may have so many dead entries that scanning them takes a
+    /// noticeable time.
     pub(crate) fn has_many_dead(&self) -> bool {
         self.dead >= MANY_DEAD
     }
@@ -162,8 +162,8 @@ impl TableStatistics {
     }
 }
 
-/// Returns those of the tables `oids` whose indexes may have so many dead entries that scanning them
-/// takes a noticeable time.
+/// Returns those of the tables `oids` whose indexes may have so many dead entries that scanning
+/// them takes a noticeable time.
 pub(crate) async fn many_dead(
     auxiliary: &AuxiliaryConnection,
     oids: &[u32],

@@ -1,18 +1,17 @@
-//! The watermarks of earlier runs of this process: the times up to which no due rows are left. They
-//! prevent each scheduled run of a daemon from scanning the dead index entries of rows that earlier
-//! runs deleted.
+//! The *watermarks* that earlier runs of this process left: the due times before which no due rows
+//! are left. A later run begins at a watermark, and therefore does not scan the dead index entries
+//! of rows that earlier runs deleted.
 //!
 //! Deleted rows leave dead entries at the head of the index until a vacuum removes them, and no
 //! vacuum can remove them while an older transaction is open. To find the first live row, the
 //! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
-//! to its cutoff and left no due row, the cutoff becomes a *watermark*, at which later passes
-//! server must then scan all dead entries, at 0.2 to 0.6 µs each. If a pass examined everything up
-//! to its cutoff (the time before which rows are due) and left no due row, the cutoff becomes a
-//! *watermark*, at which later passes begin. Only a row that is written later with an older time
-//! can be before the watermark. To find such rows, a pass occasionally begins at the start of the
-//! index.
-//! The number of blocks read, not the time taken, determines whether a watermark is kept, so that a
-//! daemon behaves the same on fast and on slow machines.
+//! to its cutoff (the time before which rows are due) and left no due row, the cutoff becomes the
+//! watermark, at which later passes begin. A due row can then be before the watermark only if it
+//! was written later, with an older time. To find such rows, a watermark expires, and the next pass
+//! begins at the start of the index.
+//!
+//! The number of blocks that were read, and not the time that was needed, determines whether a
+//! watermark is recorded, so that a daemon behaves the same on fast and on slow machines.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +20,14 @@ use std::time::{Duration, Instant};
 use crate::sql::held::Held;
 use crate::sql::query::Text;
 
-/// A watermark is kept only if the server read at least this many blocks to find the first row. An
-/// index block contains about 250 entries, and the server reads at least as many table blocks as
+/// A watermark is recorded only if the server read at least this many blocks to find the first row.
+/// An index block contains about 250 entries, and the server reads at least as many table blocks as
 /// index blocks. The minimum therefore corresponds to about 60,000 dead entries, or 20 ms on a 3
 /// GHz core.
 const WORTH_KEEPING: u64 = 500;
 
-/// How long a watermark is used. If a row is written with a time before the watermark, the row is
-/// found at the latest after this period. The scan that a watermark avoids takes at most
+/// How long a watermark is used. If a row is written with a time before the watermark, the first
+/// run after this period finds the row. The scan that a watermark avoids takes at most
 /// `STATEMENT_TIMEOUT`, which by default is less than a hundredth of this period.
 const KEPT: Duration = Duration::from_mins(10);
 
@@ -40,7 +39,7 @@ const HELD: Duration = Duration::from_hours(24);
 /// target.
 pub(crate) type Key = (String, u32, usize);
 
-/// The watermarks of a process. Clones share them.
+/// The watermarks of a process. All clones share the same watermarks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watermarks(Arc<Mutex<Marks>>);
 
@@ -90,7 +89,7 @@ impl Watermarks {
         }
     }
 
-    /// Returns the rows whose deletion has failed in an earlier pass.
+    /// Returns the rows whose deletion failed in an earlier pass.
     pub(crate) fn held(&self, key: &Key, now: Instant) -> Held {
         let held = &mut self.marks().held;
         if held.get(key).is_some_and(|(_, until)| *until <= now) {
@@ -121,8 +120,8 @@ impl Watermarks {
         self.marks().reached.clear();
     }
 
-    /// If the watermarks and the rows whose deletion fails were recorded on a server with another
-    /// start time, removes all of them.
+    /// Removes the watermarks and the rows whose deletion fails if they were recorded for a server
+    /// with another start time than `server`.
     pub(crate) fn are_of(&self, server: &str) {
         let mut marks = self.marks();
         if marks.server != server {

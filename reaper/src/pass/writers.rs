@@ -23,8 +23,8 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Returns the statement that assigns an ID. It also returns the time. The statement must be the
-    /// last one of its message, so that its transaction has ended before the snapshot is taken.
+    /// Returns the statement that assigns an ID. It also returns the time. The statement must be
+    /// the last one of its message, so that its transaction has ended before the snapshot is taken.
     pub(crate) fn number() -> String {
         format!("SELECT pg_catalog.pg_current_xact_id(), {MICROSECONDS}")
     }
@@ -33,7 +33,8 @@ impl Writers {
     /// [`Self::number`].
     pub(crate) const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()";
 
-    /// Returns `None` if the results are incomplete.
+    /// Creates the result of a check from the results of its statements. Returns `None` if they are
+    /// incomplete.
     pub(crate) fn of(
         number: &[SimpleQueryMessage],
         snapshot: &[SimpleQueryMessage],
@@ -56,7 +57,8 @@ impl Writers {
     }
 
     /// Returns `true` if no other transaction with an ID was active between the checks `then` and
-    /// `self`. `wrote` is `true` if a transaction of the reaper got an ID between the two checks.
+    /// `self`. `wrote` is `true` if a transaction of this reaper was assigned an ID between the two
+    /// checks.
     pub(crate) fn alone_since(&self, then: &Self, wrote: bool) -> bool {
         then.none && self.number == then.number + 1 + u64::from(wrote)
     }

@@ -1,4 +1,5 @@
-//! Times before the year 2000 in a due column, which usually mean that the row never expires.
+//! Checks for times before the year 2000 in a due column. Such a time usually means that the row
+//! never expires.
 
 use pg::error_text::chain;
 use tokio_postgres::Error;

@@ -45,9 +45,9 @@ const LEADING_TO: &str = "
         AND EXISTS (SELECT FROM wanted AS w WHERE w.oid OPERATOR(pg_catalog.=) k.conrelid)
     ORDER BY k.conparentid OPERATOR(pg_catalog.<>) 0, n.nspname, c.relname, k.conname LIMIT 1";
 
-/// Returns the finding for a cascade from `parent` to `child`, which refers to `parent` with
-/// `columns`. `each` is the average number of rows of `child` for each row of `parent`. Returns
-/// `None` if this number is small.
+/// Returns the finding for a cascade from the table `parent` to the table `child`, whose `columns`
+/// reference `parent`. `each` is the average number of rows of `child` for each row of `parent`.
+/// Returns `None` if this number is small.
 pub(super) fn large(child: &str, columns: &str, parent: &str, each: u64) -> Option<Finding> {
     (each >= MANY_CHILDREN).then(|| {
         Finding::new(

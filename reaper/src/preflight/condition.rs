@@ -1,4 +1,4 @@
-//! Checks the condition of a target, as PostgreSQL has parsed it.
+//! Checks the condition of a target (`where`), as PostgreSQL has parsed it.
 
 use tokio_postgres::Error;
 
@@ -8,8 +8,8 @@ use crate::target::condition::ResolvedCondition;
 
 use crate::target::name::{Ident, TableName};
 
-/// Returns the missing privileges that this role needs to read the relations `$1` and the columns
-/// `$2`. `$3` contains the relation of each column.
+/// Returns the privileges that this role lacks to read the relations `$1` and the columns `$2`.
+/// `$3` contains the relation of each column.
 const UNREADABLE: &str = "
     SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, current_user::pg_catalog.text,
         pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),
@@ -23,8 +23,8 @@ const UNREADABLE: &str = "
     WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
     ORDER BY 1, 2";
 
-/// Returns GRANT statements for the missing privileges that this role needs to read the relations
-/// in sub-selects of the condition.
+/// Returns GRANT statements for the privileges that this role lacks to read the relations in
+/// sub-selects of the condition.
 pub(super) async fn grants(
     auxiliary: &AuxiliaryConnection,
     condition: &ResolvedCondition,
@@ -54,8 +54,8 @@ pub(super) async fn grants(
     Ok(grants)
 }
 
-/// Returns a note with `where` as PostgreSQL parsed it, and a finding for each object in the
-/// condition whose owner could use the object to act with the privileges of the reaper.
+/// Returns a note with `where` as PostgreSQL parsed it. Also returns a finding for each object in
+/// the condition whose owner could use it to run code with the privileges of the reaper.
 pub(super) fn judge(condition: &ResolvedCondition) -> Vec<Finding> {
     let mut findings =
         vec![Finding::plain(Code::Condition, format!("`where` means: {}", condition.shown()))];

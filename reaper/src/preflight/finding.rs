@@ -1,4 +1,5 @@
-//! The findings: a closed set of codes, each with a level and with a line in docs/check.md.
+//! The findings of the preflight checks. Each finding has one of a closed set of codes. Each code
+//! has a level, and a line in docs/check.md.
 
 use serde::{Serialize, Serializer};
 
@@ -101,7 +102,8 @@ impl Code {
     }
 
     /// Returns whether `--force-unsafe` overrides the finding. A finding can be overridden if the
-    /// run would work, even if slowly, but not if the run cannot work or cannot acquire its locks.
+    /// run would work, even if only slowly. It cannot be overridden if the run would fail or could
+    /// not acquire its locks.
     #[must_use]
     pub fn may_be_forced(self) -> bool {
         matches!(

@@ -1,9 +1,10 @@
 //! Two guards that skip a target if nearly all rows of its table would be deleted.
 //!
 //! The *first-run guard* applies to a target on which no run has worked yet. It detects a wrong
-//! column, or a unit that is wrong by a factor of a thousand: both make every row appear due. The
-//! *every-run guard* applies to a target whose last runs each deleted less than half of the table.
-//! It detects that the application stores different times than before.
+//! column, and a wrong unit, such as seconds instead of milliseconds: with both, every row may
+//! appear to be due. The *every-run guard* applies to a target if each of the last runs deleted
+//! less than half of the table. It detects that the application now stores a different kind of time
+//! in the column.
 
 mod record;
 
@@ -20,16 +21,16 @@ pub(crate) use record::Guard;
 pub struct FirstRun {
     /// The fraction of a table that a first run may delete without confirmation, from 0 to 1.
     pub max_fraction: f64,
-    /// Whether the user has confirmed that this run may delete nearly all rows of a table.
+    /// Whether the user confirmed that this run may delete nearly all rows of a table.
     pub confirmed: bool,
 }
 
-/// The number of rows up to which a first run may delete a whole table, because an operator can
-/// still review so few rows.
+/// The number of rows up to which a first run may delete a whole table. An operator can review this
+/// many rows.
 const FEW_ROWS: f64 = 1_000.0;
 
-/// The fraction of a table that a later run may delete without confirmation. If fewer than
-/// [`MANY_ROWS`] rows are due, a later run may delete all due rows.
+/// The fraction of a table that a run after the first one may delete without confirmation. If fewer
+/// than [`MANY_ROWS`] rows are due, such a run may delete all due rows.
 const MAX_FRACTION: f64 = 0.98;
 pub(crate) const MANY_ROWS: f64 = 10_000.0;
 

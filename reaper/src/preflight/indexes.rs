@@ -46,8 +46,7 @@ impl Index {
         self.columns.first().and_then(Option::as_deref) == Some(column.as_str())
     }
 
-    /// Returns whether a pass could scan the index, provided that the predicate of the index allows
-    /// this.
+    /// Returns whether a pass could scan the index, regardless of the predicate of the index.
     pub(super) fn could_serve(&self, column: &Ident) -> bool {
         self.leads_with(column) && self.valid && self.method == "btree" && self.plain
     }

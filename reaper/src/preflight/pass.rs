@@ -167,8 +167,8 @@ impl Walk<'_> {
         Ok(probe.unfiltered_indexes_of(&self.table.name))
     }
 
-    /// Returns the key range of the first chunk, and the number of its rows: the configured maximum,
-    /// or less if the planner would read a range of that size through another index.
+    /// Returns the key range of the first chunk, and the number of its rows: the configured
+    /// maximum, or less if the planner would read a range of that size through another index.
     async fn largest_chunk(
         &self,
         auxiliary: &AuxiliaryConnection,
@@ -246,8 +246,9 @@ fn small_chunks(table: &TableName, chunk: u32, along: &[String]) -> Finding {
     )
 }
 
-/// Returns the key range of a chunk that begins after the first due row: like most chunks, it lies
-/// between two cursors. If too few rows are due, the range has no upper bound.
+/// Returns the key range of a chunk that begins after the first due row, so that the range has a
+/// lower and an upper bound like that of most chunks. If too few rows are due, the range has no
+/// upper bound.
 async fn first_chunk(
     auxiliary: &AuxiliaryConnection,
     pass: &PassSql,

@@ -1,9 +1,9 @@
-//! Checks the plans of the statements that a run uses. A statement must not read a large table
-//! without a bound.
+//! Checks the plans of the statements that a run uses. On a large table, a statement must read only
+//! a limited number of rows.
 //!
-//! EXPLAIN is used with the same settings as in a run. It plans a statement without executing the
-//! statement. On a small table, any plan is acceptable, so only a table that the planner estimates
-//! to be large causes a finding.
+//! The plans are read with EXPLAIN, which does not execute the statement, and with the same
+//! settings as in a run. On a small table, any plan is acceptable, so only a table that the planner
+//! estimates to be large causes a finding.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ struct Scan {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Reads only the rows that satisfy an index condition, or only the rows at given locations.
+    /// Reads only the rows that satisfy an index condition, or only the first rows of an index.
     Bounded,
     Sequential,
     /// Reads a whole index.
@@ -78,8 +78,8 @@ impl Plan {
         unfiltered.filter_map(|scan| scan.index).collect()
     }
 
-    /// Returns `None` if the plan reads the table through one of the indexes that the pass may scan,
-    /// or if the table is small. Otherwise, returns the indexes that the plan uses instead.
+    /// Returns `None` if the plan reads the table through one of the indexes that the pass may
+    /// scan, or if the table is small. Otherwise, returns the indexes that the plan uses instead.
     pub(super) fn other_indexes(&self, bounds: &Bounds<'_>) -> Option<Vec<String>> {
         let along = bounds.along.filter(|along| !along.is_empty())?;
         let used = self.indexes_of(bounds.table);
@@ -164,8 +164,8 @@ pub(super) struct Bounds<'a> {
     /// finding already reports that there is no such index. `None` if the statement scans the table
     /// in heap order.
     pub(super) along: Option<&'a [String]>,
-    /// If the index does not contain the key, all rows with the same time are sorted, first by this
-    /// column. `None` if no such sort is needed.
+    /// The first sort key of a sort that the pass needs because the index does not contain the key,
+    /// so that all rows with the same time are sorted. `None` if no such sort is needed.
     pub(super) sorts_by: Option<&'a Ident>,
 }
 

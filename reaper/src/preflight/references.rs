@@ -26,8 +26,8 @@ enum OnDelete {
     Clear,
 }
 
-/// Returns the findings on foreign keys that refer to the tables `oids`. `first` contains the
-/// tables whose rows the reaper itself deletes before the rows that they reference.
+/// Returns the findings on foreign keys that refer to the tables `oids`. `first` contains the child
+/// tables, whose rows the reaper itself deletes before the rows that they reference.
 pub(super) async fn examine(
     auxiliary: &AuxiliaryConnection,
     oids: &[u32],

@@ -38,8 +38,8 @@ const OPEN_SCHEMAS: &str = "
     WHERE may.role OPERATOR(pg_catalog.<>) ALL ({trusted})
     GROUP BY n.nspname ORDER BY n.nspname";
 
-/// Returns the transactions and replication slots that prevent vacuum from removing dead rows, as
-/// far as this role may see them. Without `pg_read_all_stats`, a role cannot see the start times of
+/// Returns the transactions and replication slots that prevent vacuum from removing dead rows, if
+/// they are visible to this role. Without `pg_read_all_stats`, a role cannot see the start times of
 /// the transactions of other roles. Prepared transactions and slots are visible to every role.
 const OLDEST_ONES: &str = include_str!("oldest.sql");
 
@@ -49,7 +49,7 @@ struct Server {
     read_only: bool,
     autovacuum: bool,
     user: String,
-    /// The number of replicas whose state is hidden from this role.
+    /// The number of replicas whose state this role may not see.
     hidden_replicas: i64,
 }
 

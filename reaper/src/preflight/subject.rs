@@ -26,8 +26,8 @@ use crate::target::name::{Ident, TableName};
 struct Known {
     tables: HashMap<u32, Table>,
     indexes: HashMap<u32, Vec<Index>>,
-    /// The tables whose rows are deleted first, and the table through which the rows of a group are
-    /// found in all partitions.
+    /// The child tables, whose rows are deleted first, and, for a target with groups, the whole
+    /// table, if the target's rows are in its partitions.
     others: Vec<Table>,
 }
 

@@ -1,5 +1,5 @@
-//! Checks the table itself: the privileges of this role, whether the role sees all rows, and what
-//! else happens when a row is deleted.
+//! Checks the table itself: the privileges of this role, whether the role can see all rows, and
+//! which triggers and rules act when a row is deleted.
 
 use std::collections::HashMap;
 
@@ -74,15 +74,15 @@ pub(super) struct Table {
     /// The columns that are set; empty if the rows are deleted.
     set: Vec<Ident>,
     autovacuum: bool,
-    /// For each reason, the fraction of rows that have the most common time.
+    /// For each reason, the share of the rows whose due column contains its most common value.
     pub(super) most_of_one_time: Vec<f32>,
-    /// For each reason, the fraction of rows in which the due column is null.
+    /// For each reason, the share of the rows whose due column is null.
     pub(super) nulls: Vec<f32>,
 }
 
 impl Table {
-    /// Reads the tables that exist. `set` contains the columns that are set; it is empty if the rows
-    /// are deleted.
+    /// Reads the tables that exist. `set` contains the columns that are set; it is empty if the
+    /// rows are deleted.
     pub(super) async fn read(
         auxiliary: &AuxiliaryConnection,
         oids: &[u32],

@@ -1,5 +1,5 @@
-//! The report of an active run, which is stored in `reaper_runs.report` and shown on the status
-//! page, and the report of a run that was killed.
+//! Two kinds of reports: the report of an active run, which is stored in `reaper_runs.report` and
+//! shown on the status page, and the report of a run that was killed.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use super::run_report::{ReportedOutcome, ReportedWait, RunReport, TargetReport};
 use crate::store::runs::{Outcome, Run};
 use crate::time::{self, milliseconds};
 
-/// Returns the report of the active run, or `None` if no run is active. Omits the fields that are
-/// known only at the end: the remaining rows and the duration of each target. `due` is the number
-/// of due rows of all targets, counted at the start of the run.
+/// Returns the report of the active run, or `None` if no run is active. The report does not contain
+/// the fields that are known only at the end: the remaining rows and the duration of each target.
+/// `due` is the number of due rows of all targets, counted at the start of the run.
 #[must_use]
 pub fn partial_report(progress: &Progress, elapsed: Duration) -> Option<RunReport> {
     let run = progress.run?;

@@ -1,5 +1,5 @@
-//! The progress of a run. It is used by the progress bar, the status page, the watchdog, and the
-//! heartbeat in the run's row of the history.
+//! The progress of a run. It is used for the progress bar, the status page, the watchdog, and the
+//! regular update of the run's row in the history.
 
 use crate::store::runs::{Outcome, RunId, Trigger};
 use chrono::{DateTime, Utc};
@@ -8,8 +8,8 @@ use crate::stop_reason::StopReason;
 use crate::target::Target;
 use crate::throttle::cause::ThrottleCause;
 
-/// The state of the active run. It is published after each chunk, and at each throttle check while
-/// the run waits.
+/// The state of the active run. It is published after each chunk (one transaction that deletes
+/// rows), and at each throttle check while the run waits.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// The active run; `None` between two runs.

@@ -1,7 +1,7 @@
 //! The report of a run: the object that `run --output json` prints, that is stored in
 //! `reaper_runs.report`, and that `status` and `plan` read.
 //!
-//! A table may contain reports that different versions of session-reaper have written. Therefore, a
+//! The history may contain reports that other versions of session-reaper have written. Therefore, a
 //! missing field gets its default, an unknown field is ignored, and an unknown outcome is
 //! [`ReportedOutcome::Other`].
 
@@ -24,17 +24,18 @@ use crate::store::runs::Outcome;
 ///
 /// 1. `interrupted` if a signal ended the work on a target. Only the interrupted targets are named
 ///    in `why`.
-/// 2. `failed` if the run itself could not continue (for example, its connection was lost, or it is
-///    connected through a transaction-pooling proxy), or if at least one target failed and no
-///    target was completed or partially processed. A target whose lock another reaper holds does
-///    not count as completed.
-/// 3. `partial` if a target failed and another was completed or partially processed, or if a limit
-///    or the maximum wait of a throttle was reached with due rows left.
+/// 2. `failed` if the run itself could not continue (for example, because its connection was lost,
+///    or because it is connected through a pooler in transaction mode). Also `failed` if at least
+///    one target failed and no target was completed or partially processed. A target whose lock
+///    another reaper holds does not count as completed.
+/// 3. `partial` if a target failed and another one was completed or partially processed. Also
+///    `partial` if due rows are left because a limit or the maximum wait for a throttle was
+///    reached.
 /// 4. `paused` if a pause lasted longer than the maximum wait.
 /// 5. `skipped_lock` if another reaper holds the locks of all targets.
-/// 6. `success` otherwise: all rows that could be deleted were deleted. Rows that other
-///    transactions have locked, and targets whose locks other reapers hold, do not change this
-///    outcome; `why` mentions them.
+/// 6. `success` otherwise: all rows that could be deleted were deleted. The outcome is also
+///    `success` if other transactions had locked some rows, or if other reapers held the locks of
+///    some targets; `why` mentions them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunReport {
@@ -69,7 +70,7 @@ pub struct RunReport {
 pub struct TargetReport {
     /// The name of the target.
     pub target: String,
-    /// `success`, `partial` (a limit was reached with due rows left, or a throttle lasted too
+    /// `success`, `partial` (due rows are left because a limit was reached or a throttle lasted too
     /// long), `paused`, `skipped_lock`, `failed` or `interrupted`; `running` while the target is
     /// being processed.
     pub outcome: ReportedOutcome,
@@ -84,10 +85,10 @@ pub struct TargetReport {
     #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<(String, u64)>,
-    /// The number of transactions that found due rows.
+    /// The number of chunks: the transactions that found due rows.
     pub chunks: u64,
     /// The number of due rows that were skipped because other transactions had locked them. Some of
-    /// them may have been deleted at the retry.
+    /// them may have been deleted when they were retried at the end.
     pub skipped_locked: u64,
     /// The number of due rows that were left because their deletion fails: `foreign_key` for rows
     /// that another table references, `trigger` for rows for which a trigger raises an error, and
@@ -107,7 +108,7 @@ pub struct TargetReport {
     /// The elapsed time, in milliseconds. `None` while the run is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// The durations of the target's chunks. Omitted if there were none.
+    /// The durations of the target's chunks. Omitted if there were no chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_ms: Option<ChunkTimes>,
     /// The number of rows that were deleted from the target's `children`. Omitted for a target

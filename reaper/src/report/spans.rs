@@ -1,6 +1,6 @@
-//! The tracing spans of a run: `run`, `target` and `chunk`. There is no span per row. If no
-//! collector is installed, each span is a disabled callsite of `tracing` and costs a few
-//! nanoseconds per chunk.
+//! The tracing spans of a run: `run`, `target` and `chunk` (one transaction that deletes rows).
+//! There is no span per row. If no subscriber collects spans, they cost only a few nanoseconds per
+//! chunk.
 
 use crate::store::runs::{Outcome, Trigger};
 use tracing::Span;
@@ -11,7 +11,7 @@ use crate::error::SweepError;
 use crate::report::run_report::RunReport;
 use crate::stop_reason::StopReason;
 
-/// The tracing target of all spans, by which a subscriber distinguishes them from events.
+/// The tracing target of all spans. It distinguishes the spans from log events.
 pub const SPANS: &str = "session_reaper::spans";
 
 /// Creates the span of a run. The span begins before the connection is opened and ends after the

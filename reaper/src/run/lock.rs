@@ -2,10 +2,10 @@
 //!
 //! The lock on a target is a session advisory lock on [`CLASS`] and the oid of the table
 //! (`pg_locks`: classid, objid), so the lock belongs to the connection and is released when the
-//! connection ends. All locks of a run are acquired at its start and held until its end. For other
-//! reapers, acquiring the locks is atomic, and so is releasing them, because both happen under a
-//! transaction-level lock on ([`CLASS`], 0). No table has the oid 0. So if two reapers start with
-//! the same targets, one reaper gets the locks of all targets, and the other reaper gets none.
+//! connection ends. All locks of a run are acquired at its start and held until its end. While a
+//! reaper acquires or releases its locks, it holds a transaction-level lock on ([`CLASS`], 0), so
+//! that both steps are atomic for other reapers. (No table has the oid 0.) So if two reapers start
+//! with the same targets, one reaper gets the locks of all targets, and the other reaper gets none.
 //!
 //! Targets may overlap: one target may be a partitioned table and another target a partition of
 //! that table, and two targets may have the same `children`. So a run also acquires the locks of a
@@ -21,8 +21,8 @@ use tokio_postgres::{Client, Error};
 use crate::connection::db_error::DbError;
 use pg::error_text::escaped;
 
-/// The letters `SRrp`. This value must never change, because reapers of different versions must
-/// lock each other out.
+/// The first key of all locks: the letters `SRrp`. This value must never change, because reapers of
+/// different versions must exclude each other.
 pub const CLASS: i32 = 0x5352_7270;
 
 /// How long to wait while another reaper acquires its locks, which takes milliseconds.
@@ -180,7 +180,8 @@ pub(crate) async fn wait_for_release(client: &Client, pids: &[i32]) -> Result<()
 /// Otherwise, the locks would be held until the server detects the end of the connection. For other
 /// reapers, the release is atomic, like the acquisition.
 ///
-/// Also resets the settings of the connection, in case a pooler shares it with other clients.
+/// Also resets the settings of the connection, in case an undetected pooler gives its server
+/// process to another client.
 pub(crate) async fn release(client: &Client, held: bool) {
     if held {
         let together = format!(

@@ -17,14 +17,15 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Returns whether to log that the table of `target` has no key. Returns `true` only once for
-    /// each target.
+    /// Returns whether to log that the table of `target` has no key: `true` at the first call for a
+    /// target, and `false` at all later calls.
     pub(crate) fn logs_keyless(&self, target: &str) -> bool {
         let mut logged = self.keyless_logged.lock().unwrap_or_else(PoisonError::into_inner);
         logged.insert(target.to_owned())
     }
 
-    /// Returns whether to log that the history table is missing. Returns `true` only once.
+    /// Returns whether to log that the history table is missing: `true` at the first call, and
+    /// `false` at all later calls.
     pub(crate) fn logs_missing_history(&self) -> bool {
         !self.missing_history_logged.swap(true, Ordering::Relaxed)
     }

@@ -74,9 +74,9 @@ impl History {
         Some(history)
     }
 
-    /// Continues on another connection, which from now on holds the lock and writes the heartbeat.
-    /// As long as the server has not noticed that the old connection is lost, the old connection
-    /// still holds the lock, and only the heartbeat shows that the run is alive.
+    /// Continues on another connection, which from now on writes the heartbeat and holds the lock.
+    /// Until the server detects that the old connection is lost, the old connection still holds the
+    /// lock, and only the heartbeat shows that the run is alive.
     pub(crate) async fn moved_to(&self, client: &Arc<Client>) {
         self.client.send_replace(Arc::clone(client));
         self.hold(client).await;
@@ -164,8 +164,8 @@ async fn close_killed(client: &Client, own: &OwnTables) {
     }
 }
 
-/// Updates the row as long as chunks are completed or the run checks whether it may continue. A run
-/// that hangs must not appear to be alive.
+/// Updates the row regularly, but only as long as the run completes chunks (transactions that
+/// delete rows) or checks its throttles. A run that hangs must not appear to be alive.
 async fn beat(
     connection: watch::Receiver<Arc<Client>>,
     own: Arc<OwnTables>,
@@ -198,7 +198,7 @@ async fn beat(
     }
 }
 
-/// Returns `true` if the row may be written by the next attempt.
+/// Returns `true` if the next attempt to write the row may succeed.
 fn is_temporary(error: &Error) -> bool {
     error
         .code()

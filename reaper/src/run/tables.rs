@@ -210,7 +210,8 @@ async fn begin<'p, 'w>(
 }
 
 /// Returns the number of blocks that the server reads to find the first row. Returns `None` if a
-/// timeout was reached. The pass itself will then also reach the timeout and report it.
+/// timeout was reached. No error is returned in this case, because the pass will also reach the
+/// timeout and report it.
 async fn blocks_to_first_row(
     worker: &Worker<'_>,
     sql: &PassSql,

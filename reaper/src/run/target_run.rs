@@ -1,4 +1,5 @@
-//! A target run: the lookup of one target's table, the work on it, and its result.
+//! A target run, which is the part of a run that concerns one target: the lookup of its table, the
+//! work on the table, and the result.
 
 use std::time::{Duration, Instant};
 
@@ -50,12 +51,12 @@ pub(crate) struct TargetRun<'a> {
     rows: Option<f64>,
     /// Whether this run holds the lock of the target.
     pub(crate) locked: bool,
-    /// How the target ended; `None` while it is still to be processed.
+    /// How the work on the target ended; `None` as long as the target is still to be processed.
     pub(crate) ended: Option<Result<(), StopReason>>,
     /// The tables of the target that were skipped because another reaper holds their locks or the
     /// locks of their child tables.
     busy: Vec<String>,
-    /// One tally per reason.
+    /// The results of the passes over all tables, one entry per reason.
     tallies: Vec<Tally>,
     elapsed: Duration,
 }
@@ -314,8 +315,8 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Returns the oids of the target's tables if the target keeps rows because of `where` or
-    /// `group`, and otherwise none.
+    /// Returns the oids of the target's tables if the target keeps due rows because of `where` or
+    /// `group`. Returns no oids otherwise.
     pub(crate) fn keeping(&self) -> impl Iterator<Item = u32> {
         let keeps = self.target.keeps_rows();
         self.table.iter().filter(move |_| keeps).flat_map(Table::oids)
@@ -389,7 +390,7 @@ impl<'a> TargetRun<'a> {
         why
     }
 
-    /// Stores the result of this run for the guards of the next run.
+    /// Stores the result of this run, on which the guards of the next run depend.
     pub(crate) async fn finish(&mut self, auxiliary: &AuxiliaryConnection) {
         let Some(mut first_run_guard) = self.first_run_guard.take() else { return };
         let deleted: u64 = self.tallies.iter().map(|tally| tally.deleted).sum();
@@ -403,8 +404,8 @@ impl<'a> TargetRun<'a> {
         first_run_guard.finish(auxiliary, deleted > 0, table_share).await;
     }
 
-    /// Runs one pass per reason on each table and records the result. `backlog` is the number of
-    /// due rows.
+    /// Processes each table once for each reason (a *pass*), and records the results. `backlog` is
+    /// the number of due rows.
     pub(crate) async fn work(
         &mut self,
         worker: &mut Worker<'_>,
@@ -489,7 +490,7 @@ impl<'a> TargetRun<'a> {
         Ok(())
     }
 
-    /// Counts due rows, up to a cap, and updates the metrics.
+    /// Counts due rows, up to `cap`, and reports the counts to the observer.
     pub(crate) async fn backlog(&self, auxiliary: &AuxiliaryConnection, cap: i64) -> Backlog {
         if self.table.is_none() {
             return Backlog::default();
@@ -515,8 +516,8 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Returns the number of due rows after the work. If everything was examined and no due row was
-    /// left, the number is 0. Otherwise, the rows are counted, which requires scanning the dead
-    /// entries that the deletions left in the index.
+    /// left, the number is 0. Otherwise, the rows are counted, which is slower because the count
+    /// scans the dead entries that the deletions left in the index.
     pub(crate) async fn remaining(&self, auxiliary: &AuxiliaryConnection) -> Backlog {
         let certain = self.tallies.iter().all(|tally| tally.left == 0 && !tally.uncertain);
         if matches!(self.ended, Some(Ok(()))) && certain {
@@ -582,8 +583,9 @@ impl<'a> TargetRun<'a> {
 }
 
 /// Returns `true` if the count at the start of the run has shown that no row is due for any reason.
-/// The count must have included all rows: it must not have begun at a watermark. If rows are held,
-/// the pass counts them.
+/// Returns `false` if the count began at a watermark (the time up to which an earlier run left no
+/// due rows) and therefore did not include all rows. Also returns `false` if rows are known whose
+/// deletion fails, because only a pass counts them.
 fn has_nothing_due(passes: &[PassSql], due: &[RowCount]) -> bool {
     let none = |(pass, due): (&PassSql, &RowCount)| {
         *due == RowCount::Rows(0) && pass.from.is_none() && pass.held.is_empty()

@@ -48,7 +48,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) many_dead: HashSet<u32>,
     /// The oids of the tables that are being processed.
     pub(crate) tables: Vec<u32>,
-    /// The idle time that follows the last chunk. The run sleeps before the next chunk.
+    /// The idle time that is due after the last chunk. The run sleeps for this time before the next
+    /// chunk.
     pub(crate) rest: Duration,
     /// `true` if no other transaction was writing during the last chunk.
     pub(crate) alone: bool,

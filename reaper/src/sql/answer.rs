@@ -66,8 +66,8 @@ pub(crate) fn cursor(row: &Row) -> Cursor {
 pub(crate) struct Children {
     /// The number of rows that were selected for deletion.
     pub(crate) found: u64,
-    /// The number of deleted rows. It is smaller than `found` if a row was updated in the meantime
-    /// or kept by a trigger; the parents are then not deleted.
+    /// The number of deleted rows. It is smaller than `found` if a row was updated in the meantime,
+    /// or if a trigger prevented its deletion. The parents are then not deleted.
     pub(crate) deleted: u64,
 }
 

@@ -7,8 +7,8 @@ use crate::target::Order;
 use crate::target::catalog::Column;
 
 impl PassSql {
-    /// Counts the due rows in a key range and examines at most `*cap` rows. Returns one row, for
-    /// [`super::Counted::of`].
+    /// Returns the query that counts the due rows in a key range. The query examines at most `*cap`
+    /// rows. Its result is one row, for [`super::Counted::of`].
     pub(crate) fn count<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due_within(within, &mut query);
@@ -66,9 +66,9 @@ impl PassSql {
         Some(query)
     }
 
-    /// Examines the last `*cap` due rows, and finds the newest due time of those rows that may be
-    /// deleted. Returns one row that contains this time in seconds since 1970, or NULL if none of
-    /// the examined rows may be deleted.
+    /// Returns the query that examines the last `*cap` due rows, and finds the newest due time of
+    /// those rows that may be deleted. Its result is one row that contains this time in seconds
+    /// since 1970, or NULL if none of the examined rows may be deleted.
     pub(crate) fn newest<'a>(&'a self, cap: &'a i64) -> Query<'a> {
         let mut query = Query::new(self.values);
         let due = self.due.time(&mut query);
@@ -95,8 +95,9 @@ impl PassSql {
         query
     }
 
-    /// Counts the rows in a sample of about `percent` % of a table's blocks. Also counts the rows
-    /// of the sample that are due for this reason or an earlier reason and may be deleted.
+    /// Returns the query that counts the rows in a sample of about `percent` % of a table's blocks,
+    /// and the rows of the sample that may be deleted because they are due for this reason or an
+    /// earlier one.
     pub(crate) fn sample(&self, percent: f64) -> Query<'_> {
         let mut query = Query::new(self.values);
         let reasons = self.earlier.iter().chain([&self.due]);

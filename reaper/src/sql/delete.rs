@@ -15,9 +15,9 @@
 //!    their groups. A row is locked by this transaction if its `xmax` is the ID of the transaction.
 //!
 //! A transaction that changes a row of a group afterwards waits for the lock and then finds the row
-//! deleted. A row that was inserted into a group but not yet committed is not visible. If the row
-//! has a foreign key to a row that is deleted, the check of the foreign key waits for the lock,
-//! too.
+//! deleted. A row that another transaction has inserted into a group is not visible until that
+//! transaction commits. If this row has a foreign key to a row that is deleted, the check of the
+//! foreign key waits for the lock, too.
 
 use std::fmt::Write as _;
 
@@ -43,10 +43,10 @@ fn key(child: usize, column: usize) -> String {
 }
 
 impl PassSql {
-    /// Deletes the due rows in a key range, or sets columns of these rows. If a key range may have any number of rows, at most
-    /// `*most` rows are deleted. The number of affected rows is the number of deleted rows. If the
-    /// target has children, the statement is a query that returns one row, for
-    /// [`super::with_children`].
+    /// Returns the statement that deletes the due rows in a key range, or sets columns of these
+    /// rows. If a key range may have any number of rows, at most `*most` rows are deleted. The
+    /// command tag contains the number of deleted rows. If the target has children, the statement
+    /// is a query that returns one row, for [`super::with_children`].
     ///
     /// [`LockWait::SkipLocked`] first locks the rows with `FOR UPDATE SKIP LOCKED`, which evaluates
     /// the condition again if a row was updated between the snapshot and the lock. The `ctid`s of
@@ -56,8 +56,9 @@ impl PassSql {
     /// used after [`PassSql::lock`], and [`LockWait::TableLocked`] for groups that are too large to
     /// be locked row by row.
     ///
-    /// The statement raises an error in any server process other than `*pid`, which holds the lock.
-    /// So nothing is deleted if a pooler has switched to another server process.
+    /// The server process `*pid` holds the lock of the target. In any other server process, the
+    /// statement raises an error, so nothing is deleted if a pooler has switched to another
+    /// process.
     pub(crate) fn delete<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -118,11 +119,12 @@ impl PassSql {
         }
     }
 
-    /// Deletes the children first, at most `most` of each table. If fewer than `most` rows were
-    /// found in each table, so that no child is left, the parents are deleted, too.
+    /// Returns the statement that deletes child rows first, at most `most` of each child table. If
+    /// fewer than `most` rows were found in each table, so that no child row is left, the statement
+    /// also deletes the parents.
     ///
-    /// The statement waits for locked children, as the parent's own cascade or foreign key check
-    /// would. Because of the lock, the lateral subquery is also executed as an index lookup on the
+    /// The statement waits for locked child rows, as a cascade or the check of a foreign key would.
+    /// Because the lateral subquery locks its rows, it is also executed as an index lookup on the
     /// child table for each parent.
     fn delete_with_children(
         &self,
@@ -175,8 +177,9 @@ impl PassSql {
         )
     }
 
-    /// Locks the rows in a key range that appear to be deletable and the other rows of their
-    /// groups, except for the `refused` groups. Returns one row, for [`super::Locked::of`].
+    /// Returns the statement that locks the rows in a key range that appear to be deletable, and
+    /// the other rows of their groups, except for the `refused` groups. Its result is one row, for
+    /// [`super::Locked::of`].
     pub(crate) fn lock<'a>(
         &'a self,
         within: &'a KeyRange,
@@ -275,8 +278,8 @@ impl PassSql {
         (Some(groups), Some(decided))
     }
 
-    /// Decides only once for each group in the key range whether it may be deleted, no matter how
-    /// many rows of the group are in the range.
+    /// Does the same as [`Self::decided`] for a target with groups. The CTE decides only once for
+    /// each group whether it may be deleted, no matter how many of its rows are in the key range.
     fn decided_by_group<'a>(
         &'a self,
         only: &'a Only,

@@ -1,4 +1,5 @@
-//! Rows that cannot be deleted: the conditions that exclude them, and the statements that find them.
+//! Rows whose deletion fails: the conditions that exclude them, and the statements that find them.
+//! A pass (the work for one reason on one table) leaves such rows.
 
 use std::fmt::Write as _;
 
@@ -9,13 +10,13 @@ use crate::sql::query::Query;
 use crate::target::Order;
 use crate::target::catalog::Column;
 
-/// The rows that a pass leaves, because their deletion fails.
+/// The rows that a pass leaves because their deletion fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     /// The foreign keys whose referencing rows prevent the deletion.
     pub(crate) foreign_keys: Vec<ForeignKey>,
-    /// The hashes of the rows or groups for which a trigger raises an error, as described at
-    /// [`PassSql::hash`].
+    /// The hashes of the rows or groups for which a trigger raises an error. [`PassSql::hash`]
+    /// describes the hashes.
     pub(crate) by_triggers: Vec<String>,
     /// The hashes of all other rows or groups whose deletion fails.
     pub(crate) by_errors: Vec<String>,
@@ -58,8 +59,8 @@ impl Held {
 }
 
 impl PassSql {
-    /// Returns the hash that identifies what is deleted together with the row `t`: its group, or
-    /// else only the row. Keys may contain secrets, so only their hashes are kept.
+    /// Returns the hash that identifies the group of the row `t` or, for a target without groups,
+    /// the row itself. Keys may contain secrets, so only their hashes are kept.
     ///
     /// If the table has no key, the row is identified by its position and by the transaction that
     /// wrote it. An update changes both, so the new version of the row is tried again.
@@ -73,7 +74,7 @@ impl PassSql {
         }
     }
 
-    /// Returns the text that identifies the row `t`.
+    /// Returns the text that identifies the row `t` or its group.
     fn identity(&self) -> String {
         if self.key.is_empty() {
             return "t.ctid::pg_catalog.text OPERATOR(pg_catalog.||) t.xmin::pg_catalog.text"
@@ -134,9 +135,9 @@ impl PassSql {
     }
 
     /// Returns the statements that count the due rows whose deletion fails: one statement for the
-    /// rows that foreign keys reference, and one for each other cause. Each statement counts at most
-    /// `*cap` rows. A row that is due for several reasons is counted only for the first of these
-    /// reasons.
+    /// rows that foreign keys reference, and one for each other cause. Each statement counts at
+    /// most `*cap` rows. A row that is due for several reasons is counted only for the first of
+    /// these reasons.
     pub(crate) fn held_rows<'a>(&'a self, within: &'a KeyRange, cap: &'a i64) -> HeldRows<'a> {
         let count = |held: &dyn Fn(&mut Query<'a>) -> String| {
             let mut query = Query::new(self.values);

@@ -123,10 +123,10 @@ impl Identity {
     }
 }
 
-/// Returns a statement that returns one row, with the time in its second column. The statement raises
-/// an error if any of the tables was altered or replaced since the run began.
+/// Returns a statement that returns one row, with the time in its second column. The statement
+/// raises an error if any of the tables was altered or replaced since the run began.
 ///
-/// The statement has no parameters, so its plan is made once and kept. With parameters, it would be
+/// The statement has no parameters, so the server plans it only once. With parameters, it would be
 /// planned for each chunk, which takes longer than executing it.
 pub(crate) fn verify(tables: &[Identity]) -> String {
     let mut cases = String::new();

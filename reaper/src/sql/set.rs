@@ -5,8 +5,8 @@ use crate::target::catalog::Assignment;
 use crate::target::due::Due;
 
 impl PassSql {
-    /// Returns the beginning of the statement that processes the row `t`: `DELETE`, or `UPDATE` with
-    /// its assignments.
+    /// Returns the beginning of the statement that processes the row `t`: `DELETE`, or `UPDATE`
+    /// with its assignments.
     pub(super) fn verb(&self) -> String {
         let table = &self.table;
         if self.due.set.is_empty() {

@@ -22,7 +22,8 @@ pub(crate) struct Around {
     /// Raises an error if the tables are not the ones that were examined.
     pub(crate) verify: String,
     /// Raises the same error for the tables that determine whether rows of other tables may be
-    /// deleted. It is executed after the statement that reads these tables, which locks them.
+    /// deleted. It is executed after the statement that reads these tables, because that statement
+    /// locks them.
     pub(crate) verify_after: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! The embedded migrations of the reaper's two tables, and a runner for them.
+//! The migrations of the reaper's two tables, which are embedded in the program, and a runner for
+//! them.
 //!
 //! The runner uses the same folders, the same table of applied versions, and the same lock as
 //! Diesel and `auth-api migrate`. Therefore, Diesel CLI, `auth-api migrate` and earlier versions of
@@ -102,7 +103,7 @@ pub async fn apply(
 }
 
 /// Reverts the `count` newest migrations of `set`, newest first, and deletes the data in their
-/// tables. For tests and for manual downgrades; no command calls it.
+/// tables. Only tests call it; it also serves for manual downgrades.
 pub async fn revert(
     connect: &ConnectOptions,
     set: &[Migration<'_>],

@@ -5,8 +5,8 @@
 //! [`ALIVE`] and [`RunId::lock_key`]. Any role can therefore see in `pg_locks` whether an
 //! unfinished run is alive or was killed.
 //!
-//! These queries use a bare [`Client`]: the reaper has no Diesel connection, and does not need one
-//! for a few statements.
+//! These queries use a plain [`Client`] instead of Diesel, which the reaper does not need for a few
+//! statements.
 
 use std::fmt::Debug;
 
@@ -328,7 +328,7 @@ pub struct RunSummary {
     pub chunk_ms_max: Option<f64>,
 }
 
-/// Returns summaries of the runs of the last 24 hours, newest first, at most `count`. The server
+/// Returns summaries of at most `count` runs of the last 24 hours, newest first. The server
 /// extracts the summaries from the reports, so the reports themselves are not transferred.
 pub async fn recent(
     client: &Client,
@@ -349,8 +349,8 @@ pub async fn recent(
     Ok(readable(&rows, summary))
 }
 
-/// Closes the row of a killed run, with its last heartbeat as the end. Returns `false` if the run
-/// has updated its row in the meantime.
+/// Completes the row of a killed run. The end of the run is its last heartbeat. Returns `false` if
+/// the run has updated its row in the meantime.
 pub async fn close_killed(
     client: &Client,
     own: &OwnTables,

@@ -8,7 +8,7 @@ use crate::target::name::TableName;
 
 const STRUCTURE: &str = include_str!("auth_api.sql");
 
-/// The error if no configuration names the targets and the database is not auth-api's.
+/// The error if no targets are configured and the database is not auth-api's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no configuration was found, and the database is not auth-api's ({}). Nothing was deleted. Write a reaper.toml: \

@@ -1,5 +1,5 @@
 //! Finds the table of a target, the partitions of the table, the keys of these tables, and the
-//! types of the columns that form a cursor.
+//! types of the columns whose values identify a position in a table.
 
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ pub(crate) struct Leaf {
     pub(crate) identity: Identity,
 }
 
-/// A table that physically stores rows which are deleted before the rows that they refer to.
+/// A table that physically stores child rows, which are deleted before the rows that they refer to.
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
     pub(crate) oid: u32,
@@ -155,7 +155,7 @@ const LOCATE: &str = include_str!("catalog/locate.sql");
 /// type of an extension, the operator of the default operator class is used.
 const COLUMNS: &str = include_str!("catalog/columns.sql");
 
-/// Returns the columns to which columns of another table refer: the columns that a foreign key
+/// Returns the columns to which the columns of a child table refer: the columns that a foreign key
 /// references or, if there is no foreign key, the primary key.
 const CHILD: &str = include_str!("catalog/child.sql");
 
@@ -425,8 +425,8 @@ async fn locate_child(
     Ok(Ok(tree.into_iter().filter(|member| member.kind == "r").map(child).collect()))
 }
 
-/// Returns the columns of a child with the columns to which they refer. `known` contains all columns
-/// of the child.
+/// Returns the referencing columns of a child table, each with the column to which it refers.
+/// `known` contains all columns of the child table.
 fn references(
     target: &Target,
     (table, columns): (&TableName, &[Ident]),

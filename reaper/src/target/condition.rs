@@ -1,16 +1,18 @@
-//! Resolves the condition of a target, `where`: the server parses it once and writes it out, and
-//! statements contain only the resulting text.
+//! Resolves the condition of a target, `where`. The server parses the condition once and converts
+//! it back to text; statements contain only this text.
 //!
-//! In a transaction that is rolled back, a temporary view with the condition is created with the
-//! configured search path, so that the names in the condition have the same meaning as in the
-//! application. The server then writes the view out with only `pg_catalog` on the search path. The
-//! result is a closed expression: names are qualified with their schemas, columns are qualified
-//! with an alias, and a text such as `true) GROUP BY (t.id` is detected. Operators and functions
-//! are then also qualified with their schemas, and the result is parsed once more to verify that it
-//! has the same meaning: the server must write out the same text, except that it may have moved the
-//! cast of an array constructor to the elements.
+//! 1. In a transaction that is rolled back, a temporary view with the condition is created. The
+//!    configured search path is in effect, so that the names in the condition have the same meaning
+//!    as in the application.
+//! 2. The server returns the definition of the view as text, with only `pg_catalog` on the search
+//!    path. The text contains a complete expression, in which names are qualified with their
+//!    schemas, and columns with an alias. A condition such as `true) GROUP BY (t.id` is detected,
+//!    because it changes other parts of the view.
+//! 3. [`qualify`] adds the schemas of operators and functions. To verify that the result has the
+//!    same meaning, the server parses it as a second view. The server must return the same text for
+//!    this view, except that the cast of an array constructor may have moved to the elements.
 //!
-//! The condition is not evaluated here: creating a view only parses it.
+//! The condition is not evaluated in these steps, because creating a view only parses it.
 
 mod array_casts;
 mod qualify;
@@ -41,8 +43,8 @@ const WRITTEN: &str = "session_reaper_written";
 /// column with the alias of its relation.
 const SECOND_RELATION: &str = "(SELECT) AS session_reaper_beside";
 
-/// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration
-/// holds such a lock for seconds.
+/// How long to wait for a lock on a table, and the delay after each `lock_timeout`. A migration may
+/// hold such a lock for a few seconds.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(6);
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -53,7 +55,7 @@ const TEXTS: &str =
     "SELECT v.relname::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
     WHERE v.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
-/// A condition as the server has written it out.
+/// A condition that the server has parsed and converted back to text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedCondition(Arc<Resolved>);
 
@@ -75,8 +77,8 @@ pub(crate) struct Relation {
     pub(crate) name: TableName,
 }
 
-/// An object whose code runs when the condition is evaluated, and which belongs to a role that
-/// could not otherwise use the privileges of the reaper.
+/// An object in the condition that belongs to an untrusted role. Its code runs when the condition
+/// is evaluated, with privileges of the reaper that this role does not have otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ForeignObject {
     /// The object, as PostgreSQL describes it.
@@ -99,9 +101,9 @@ impl ResolvedCondition {
         &self.0.sql
     }
 
-    /// Returns a condition that is true or false, and never null. Because the expression is inside a
-    /// CASE, the planner cannot use it for an index scan or a join. The expression is evaluated row
-    /// by row, and the position in the index alone determines what is read.
+    /// Returns a condition that is true or false, and never null. The expression is inside a CASE,
+    /// so that the planner cannot use it for an index scan or a join. Only the key range then
+    /// determines which rows are read, and the expression is evaluated for each of them.
     pub(crate) fn case(&self) -> String {
         format!("CASE WHEN (\n{}\n) THEN true ELSE false END", self.sql())
     }
@@ -123,7 +125,7 @@ impl ResolvedCondition {
         &self.0.columns
     }
 
-    /// Returns the objects in the condition that belong to roles that are not trusted.
+    /// Returns the objects in the condition that belong to untrusted roles.
     pub(crate) fn foreign(&self) -> &[ForeignObject] {
         &self.0.foreign
     }
@@ -233,7 +235,8 @@ async fn read(
     ))
 }
 
-/// Returns every view with its definition, written out with only `pg_catalog` on the search path.
+/// Returns the names and definitions of all views. The definitions are written with only
+/// `pg_catalog` on the search path.
 async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
     client.batch_execute("SAVEPOINT configured; SET LOCAL search_path = pg_catalog").await?;
     let rows = client.query_typed(TEXTS, &[]).await?;
@@ -241,8 +244,8 @@ async fn texts(client: &Client) -> Result<Vec<(String, String)>, Error> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Returns the text after WHERE in the view `name`. Only this text distinguishes the view from the
-/// plain view.
+/// Returns the text after WHERE in the definition of the view `name`. Returns `None` if the
+/// definition differs from that of the plain view in anything else.
 fn expression<'a>(texts: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let of = |name: &str| texts.iter().find(|(found, _)| found == name)?.1.strip_suffix(';');
     let condition = of(name)?.strip_prefix(of(PLAIN)?)?.trim_start().strip_prefix("WHERE")?;

@@ -13,13 +13,13 @@ use crate::target::{Ancient, Reason, Unit};
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
     pub(crate) column: Column,
-    /// The cutoff in the type of the column, like a value of a cursor.
+    /// The cutoff (the time before which rows are due) in the type of the column.
     pub(crate) cutoff: Text,
     /// The beginning of the year 2000 in the type of the column. Rows with an earlier time are not
     /// due. `None` if the target treats them as due.
     pub(crate) floor: Option<Text>,
-    /// Wall-clock times before the cutoff that are not past, because the clocks were just set
-    /// forward and skipped these times. The range includes its start and excludes its end.
+    /// A range of wall-clock times before the cutoff that are not past, because the clocks were
+    /// recently set forward over them. The range excludes its end.
     pub(crate) skipped: Option<(Text, Text)>,
     pub(crate) counts: Counts,
     /// The condition of the reason.
@@ -29,10 +29,10 @@ pub(crate) struct Due {
     pub(crate) set: Vec<Assignment>,
 }
 
-/// How a value of the column represents a moment.
+/// How a value of the column represents a point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Counts {
-    /// The value is a moment itself.
+    /// The value is a `timestamptz`, which is a point in time.
     Instant,
     /// The value is a local time in this zone.
     Local(chrono_tz::Tz),

@@ -1,5 +1,5 @@
-//! SQL names: parsed by PostgreSQL's rules, and always quoted in statements, so that the server
-//! cannot interpret a name as anything else.
+//! SQL names. They are parsed by PostgreSQL's rules, and always quoted in statements, so that the
+//! server cannot interpret a name as anything else.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! Finds the correct spelling of a misspelled name.
+//! Finds the existing name that is most similar to a misspelled one.
 
-/// Minimum similarity of a misspelled name.
+/// The minimum similarity between a misspelled name and an existing one, from 0 to 1.
 const ALIKE: f64 = 0.6;
 
 /// Returns the value that belongs to the name most similar to `wanted`. Returns `None` if no name

@@ -1,8 +1,8 @@
 //! Wall-clock times around clock changes. This module does no I/O and reads no clock.
 //!
-//! A wall-clock time can be ambiguous: when clocks are set back, some times occur twice. When
-//! clocks are set forward, some times are skipped; PostgreSQL interprets these with the offset
-//! before the change. A wall-clock time is past only if it is past in every interpretation.
+//! When clocks are set back, some wall-clock times occur twice. When clocks are set forward, some
+//! times are skipped; PostgreSQL interprets these with the offset before the change. A wall-clock
+//! time is past only if it is past in every interpretation.
 
 use chrono::{
     DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc,
@@ -33,10 +33,11 @@ impl Past<NaiveDateTime> {
     }
 }
 
-/// No clock change is larger than this; the largest are one day.
+/// A duration that exceeds every clock change. The largest changes are one day.
 const MOST: TimeDelta = TimeDelta::hours(25);
 
-/// Two clock changes are always further apart than this.
+/// The interval at which offsets are compared to find clock changes. Two clock changes are always
+/// further apart.
 const STEP: TimeDelta = TimeDelta::minutes(15);
 
 /// A change of the offset from UTC.

@@ -28,8 +28,8 @@ impl ThrottleCause {
         self.into()
     }
 
-    /// Whether the cause affects only one target, so that other targets can be processed in the
-    /// meantime.
+    /// Returns whether the cause affects only one target, so that other targets can be processed in
+    /// the meantime.
     pub(crate) fn is_of_one_target(self) -> bool {
         self == Self::Vacuum
     }

@@ -1,10 +1,9 @@
 //! The lag of replicas.
 //!
-//! `pg_stat_replication.replay_lag` is updated only when a replica makes progress. While the
-//! replica replays nothing, the value does not change, although the lag matters most at that time.
-//! The position up to which the server has written WAL does change. Therefore, each check records
-//! this position. If a replica has not yet replayed a recorded position, its lag is at least the
-//! time since that position was recorded.
+//! `pg_stat_replication.replay_lag` is updated only when a replica makes progress. While a replica
+//! replays nothing, the value does not change, although its lag grows. Therefore, each check
+//! records the position up to which the server has written WAL. If a replica has not yet replayed a
+//! recorded position, its lag is at least the time since that position was recorded.
 //!
 //! The lag relative to positions before the first check is unknown. Therefore, the run deletes
 //! nothing until each replica has replayed everything that was written before the run.
@@ -200,7 +199,7 @@ impl Positions {
         self.seen.push_back((now, written));
     }
 
-    /// Returns the minimum time for which WAL after `replayed` has been waiting to be replayed.
+    /// Returns the minimum lag of a replica that has replayed WAL up to the position `replayed`.
     fn lag(&self, now: Instant, replayed: i64) -> Duration {
         let oldest = self.seen.iter().find(|(_, written)| *written > replayed);
         oldest.map_or(Duration::ZERO, |(at, _)| now.saturating_duration_since(*at))

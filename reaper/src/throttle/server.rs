@@ -4,9 +4,9 @@ use tokio_postgres::{Client, Error};
 
 use super::{ThrottleCause, ThrottleReason};
 
-/// Counts active client backends. A backend whose state is hidden from this role has the state
-/// NULL. The reaper's own connections are not counted: the query excludes this connection, and the
-/// other connection is idle.
+/// Counts active client backends. If the state of a backend is hidden from this role, it is NULL.
+/// The reaper's own connections are not counted: the query excludes the connection on which it is
+/// executed, and the other connection is idle.
 const ACTIVE: &str = "
     SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active'
                AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'),

@@ -43,7 +43,7 @@ struct Record {
 }
 
 impl Guard {
-    /// Reads the record. If reading fails, the target is treated as one on which no run has worked.
+    /// Reads the record. If reading fails, the target is treated as if no run had worked on it.
     pub(crate) async fn of(auxiliary: &AuxiliaryConnection, target: &Target, oid: u32) -> Self {
         let mut first_run_guard =
             Self { key: String::new(), record: Record::default(), kept: false };
@@ -146,9 +146,9 @@ async fn qualified(auxiliary: &AuxiliaryConnection, oid: u32) -> Option<[String;
     Some([row.try_get(0).ok()?, row.try_get(1).ok()?])
 }
 
-/// Returns the key of a target, which includes a hash of everything that determines which rows are
-/// deleted. The key does not contain the condition itself, because a condition may be longer than
-/// an index entry can be.
+/// Returns the key of a target in `reaper_state`. The key includes a hash of everything that
+/// determines which rows are deleted, and not the condition itself, because a condition may be too
+/// long for an index entry.
 fn key(target: &Target, table: &[String; 2]) -> String {
     let reasons: Vec<_> = target
         .reasons

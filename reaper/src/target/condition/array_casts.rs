@@ -3,8 +3,8 @@
 //! In `k IN ('a', 'b')`, where `k` is a `varchar`, PostgreSQL casts the array of the constants to
 //! `text[]`, and writes `(ARRAY['a'::character varying, 'b'::character varying])::text[]`. When
 //! PostgreSQL parses this text, it casts the elements instead of the array, and writes
-//! `ARRAY[('a'::character varying)::text, ('b'::character varying)::text]`. Both texts have the same
-//! meaning, because the cast of an array is the cast of its elements.
+//! `ARRAY[('a'::character varying)::text, ('b'::character varying)::text]`. Both texts have the
+//! same meaning, because the cast of an array is the cast of its elements.
 
 use super::tokens::{Token, tokens};
 
@@ -46,7 +46,7 @@ fn cast<'a, 'b>(tokens: &'b [Token<'a>]) -> Option<(String, &'b [Token<'a>])> {
     Some((format!("ARRAY[{}]", elements.join(", ")), rest))
 }
 
-/// Returns the tokens after `texts`, if the tokens begin with them.
+/// If `tokens` begin with `texts`, returns the tokens that follow.
 fn after<'a, 'b>(tokens: &'b [Token<'a>], texts: &[&str]) -> Option<&'b [Token<'a>]> {
     let (first, rest) = tokens.split_at_checked(texts.len())?;
     first.iter().map(|token| token.text()).eq(texts.iter().copied()).then_some(rest)

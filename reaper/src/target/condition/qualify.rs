@@ -2,14 +2,16 @@
 //! with only `pg_catalog` on the search path.
 //!
 //! Without a schema, these names would be looked up on the configured search path each time a
-//! statement is parsed. If another role then created an operator for exactly these types, the new
-//! operator would take precedence over a polymorphic operator of PostgreSQL. PostgreSQL writes
-//! every operator expression in parentheses of its own, so precedence does not matter. The caller
-//! has PostgreSQL parse the result again, which detects any token that this module misinterprets.
+//! statement is parsed. If another role created an operator for exactly the same types, this
+//! operator would be used instead of a polymorphic operator of PostgreSQL.
+//!
+//! The form `OPERATOR(…)` may change the precedence of an operator. This has no effect, because
+//! PostgreSQL encloses every operator expression in parentheses. The caller has PostgreSQL parse
+//! the result again, which detects any token that this module misinterprets.
 
 use super::tokens::{Token, tokens};
 
-/// Types that are keywords of the grammar and do not allow a schema.
+/// Types whose names are keywords of the grammar, which cannot be qualified with a schema.
 const TYPE_KEYWORDS: [&str; 12] = [
     "bigint",
     "bit",
@@ -25,8 +27,9 @@ const TYPE_KEYWORDS: [&str; 12] = [
     "timestamp",
 ];
 
-/// Returns the expression with `OPERATOR(pg_catalog.…)`, `pg_catalog.…(` and `::pg_catalog.…`.
-/// Unqualified function names are the lowercase or quoted words before a parenthesis.
+/// Returns the expression with operators as `OPERATOR(pg_catalog.…)`, functions as `pg_catalog.…(`
+/// and types as `::pg_catalog.…`. A lowercase or quoted word before a parenthesis is a function
+/// name.
 pub(super) fn qualified(sql: &str) -> String {
     let tokens = tokens(sql);
     let mut out = String::with_capacity(sql.len() * 2);
@@ -82,7 +85,7 @@ pub(super) fn qualified(sql: &str) -> String {
     out
 }
 
-/// Returns whether `word` is a name. PostgreSQL writes keywords in capitals.
+/// Returns whether `word` is a name and not a keyword. PostgreSQL writes keywords in capitals.
 fn is_function(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_' || c == '"')
 }

@@ -3,8 +3,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Clock changes of all kinds: one hour back and forward, half an hour, across midnight, one minute
-/// after midnight, a whole day that was skipped, and a whole day that occurred twice.
+/// Zones and dates with all kinds of clock changes: one hour back and forward, half an hour, across
+/// midnight, one minute after midnight, a whole day that was skipped, and a whole day that occurred
+/// twice.
 const CHANGES: [(Tz, &str); 14] = [
     (Europe::Berlin, "2025-10-26T01:00:00Z"),
     (Europe::Berlin, "2025-03-30T01:00:00Z"),
@@ -26,8 +27,8 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// Returns every instant at which clocks show `wall`. For a time that was skipped, returns the
-/// instant that PostgreSQL uses.
+/// Returns every instant at which clocks show the time `wall`. If this time was skipped, returns
+/// the instant that PostgreSQL uses.
 fn readings(zone: Tz, wall: NaiveDateTime) -> Vec<DateTime<Utc>> {
     let around = |hours: i64| offset(zone, (wall + TimeDelta::hours(hours)).and_utc());
     let mut offsets: Vec<TimeDelta> = (-30..=30).map(around).collect();
