@@ -1,5 +1,5 @@
-//! The command line. Each option is both a flag and an environment variable. Values are kept as
-//! text; [`crate::config`] parses them, so that one message lists every error.
+//! The command line. Each option is both a flag and an environment variable. clap accepts any text
+//! as a value; [`crate::config`] parses the values, so that one message lists all errors.
 
 #![allow(
     clippy::doc_markdown,
@@ -290,8 +290,8 @@ pub struct Printing {
     pub output: Option<String>,
 }
 
-/// Destinations of a run's metrics. A daemon does not have these options, because Prometheus
-/// scrapes the daemon.
+/// The destinations of the metrics of a run. A daemon does not have these options, because
+/// Prometheus scrapes the daemon.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Exporting {
     /// File for node_exporter's textfile collector, written when the run ends. Only for the run
@@ -304,7 +304,7 @@ pub struct Exporting {
     pub pushgateway: Option<String>,
 }
 
-/// Destination of spans.
+/// The destination of tracing spans.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Tracing {
     /// URL of the OpenTelemetry collector that receives spans of runs, targets and chunks, such as

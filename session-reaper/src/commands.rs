@@ -24,8 +24,8 @@ use tokio_postgres::Client;
 
 use reaper::Exit;
 
-/// Prints to standard output. Errors are ignored: if a pipe has been closed (`| head`), its reader
-/// needs no more output.
+/// Prints to standard output. Errors are ignored: if a pipe has been closed, as by `| head`, its
+/// reader needs no more output.
 fn print(text: &str) {
     let _ = printed(text);
 }

@@ -1,5 +1,4 @@
-//! The configuration: the one place that parses and validates options, and reports all errors at
-//! once.
+//! The configuration. Only this module parses and validates options. It reports all errors at once.
 
 mod command_line;
 mod common;
@@ -112,7 +111,7 @@ pub struct InitConfig {
 pub struct RunConfig {
     /// The settings of the run.
     pub sweep: Sweep,
-    /// The settings in the file that have no effect.
+    /// The settings in the file that have no effect, because a flag or a variable overrides them.
     pub overridden: Vec<Overridden>,
     /// Format of the output.
     pub output: Output,
@@ -131,7 +130,7 @@ pub struct RunConfig {
 /// Configuration of `check`.
 #[derive(Debug)]
 pub struct CheckConfig {
-    /// The settings of the run to examine.
+    /// The settings of the run: its database, its targets and its limits.
     pub sweep: Sweep,
     /// Format of the output.
     pub output: Output,
@@ -142,7 +141,7 @@ pub struct CheckConfig {
 /// Configuration of `plan`.
 #[derive(Debug)]
 pub struct PlanConfig {
-    /// The settings of the run to examine.
+    /// The settings of the run: its database, its targets and its limits.
     pub sweep: Sweep,
     /// Whether to show the SQL statements.
     pub sql: bool,
@@ -161,7 +160,8 @@ pub struct StatusConfig {
     pub last: i64,
     /// Refresh interval; `None` if the status is printed only once.
     pub watch: Option<Duration>,
-    /// Longest expected time between two successful runs; `None` to use the schedule of the daemon.
+    /// The longest expected time between two successful runs; `None` to use the schedule of the
+    /// daemon.
     pub interval: Option<Duration>,
     /// Format of the output.
     pub output: Output,
@@ -309,8 +309,8 @@ impl RunConfig {
     }
 }
 
-/// Returns `true` if systemd runs this process as a service. Programs that a user starts in a
-/// terminal may inherit the variable, too.
+/// Returns `true` if systemd runs this process as a service. Standard output is checked, too,
+/// because a program that a user starts in a terminal may inherit the variable of a service.
 fn is_service() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() && !std::io::stdout().is_terminal()
 }

@@ -1,4 +1,4 @@
-//! Derives a proposed `reaper.toml` from the catalog of a database.
+//! Proposes a `reaper.toml` from the catalog of a database.
 //!
 //! [`discover`] performs all steps. [`catalog`] lists the tables in one read-only transaction, and
 //! [`sample`] reads sample values of their columns. [`recognise`] finds the tables of presets (the

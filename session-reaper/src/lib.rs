@@ -12,13 +12,13 @@
 //!                        ops::page         └→ status: shown by commands::status and the page
 //! ```
 //!
-//! - [`cli`] defines the command line; [`config`] is the one place that parses and validates it.
+//! - [`cli`] defines the command line; only [`config`] parses and validates the options.
 //! - [`commands`] has one file per subcommand; [`reaper::Exit`] defines their exit codes, and
 //!   [`signals`] handles SIGINT and SIGTERM.
 //! - [`discover`] reads a catalog and proposes targets; the subcommand `discover` prints them.
 //! - [`schedule`], [`ops`] and [`notify`] belong to the daemon: the schedule, the operations port,
-//!   and the messages to the service manager. `watchdog` counts the progress of the loop for
-//!   [`notify`].
+//!   and the messages to the service manager. `watchdog` counts the steps of the daemon's loop, so
+//!   that [`ops`] and [`notify`] can report whether the loop is alive.
 //! - [`status`] assembles the status that the subcommand `status` and the daemon's page show.
 //!   [`registration`] stores the time of a daemon's next run, and [`recent_runs`] keeps the runs of
 //!   this process in memory. [`clock`] reads the clock of this host.

@@ -1,11 +1,10 @@
-//! Metrics, with one function per measurement. [`series`] defines the names and help texts of the
-//! metrics, and [`labels`] defines the values of labels that have a fixed set of values. Without an
-//! export (a `run` without `--textfile` and `--pushgateway`), no recorder is installed and these
-//! functions do nothing.
+//! The metrics, with one function per measurement. [`series`] defines the names and help texts of
+//! the metrics, and [`labels`] defines labels and their values. During a `run` without `--textfile`
+//! and `--pushgateway`, no recorder is installed, and these functions do nothing.
 //!
 //! Every series exists from the start, so that a rate is defined before the first event. Times are
-//! exported as timestamps, not as ages, because an age would no longer be updated after the process
-//! has died.
+//! exported as timestamps and not as ages, because an age would no longer be updated after the
+//! process has died.
 
 mod labels;
 mod series;
@@ -39,8 +38,8 @@ use reaper::{
 /// The collector of the metrics `process_*`, with the names of Prometheus' client libraries.
 static PROCESS: LazyLock<Collector> = LazyLock::new(Collector::default);
 
-/// Installs the recorder of a daemon and creates every series of these targets. Every series has the
-/// name of the database as a label.
+/// Installs the recorder of a daemon and creates every series of these targets. Every series has
+/// the name of the database as a label.
 pub fn install(targets: &[Target], database: &str) -> Result<PrometheusHandle, BuildError> {
     let handle = recorder(database)?;
     PROCESS.describe();
@@ -49,9 +48,9 @@ pub fn install(targets: &[Target], database: &str) -> Result<PrometheusHandle, B
     Ok(handle)
 }
 
-/// Installs the recorder of a single run. A gauge is created when it is first measured. Otherwise a
-/// value that this run did not measure, such as the backlog of an unreachable database, would be 0
-/// and replace the value of the previous run.
+/// Installs the recorder of a single run. A gauge is created only when it is first measured.
+/// Otherwise, a value that this run did not measure, such as the backlog of an unreachable
+/// database, would be 0 and replace the value of the previous run.
 pub fn install_for_one_run(
     targets: &[Target],
     database: &str,
@@ -101,7 +100,7 @@ pub(crate) fn ticks_skipped(ticks: usize) {
     counter!(TICKS_SKIPPED).increment(ticks as u64);
 }
 
-/// Counts an attempt to delete a chunk.
+/// Counts an attempt to delete a chunk (one transaction that deletes rows).
 pub(crate) fn chunk(target: &str, outcome: ChunkOutcome) {
     counter!(CHUNKS, "target" => target.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }

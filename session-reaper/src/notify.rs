@@ -18,8 +18,8 @@ use reaper::{Progress, StatementBounds};
 /// second, one for each chunk.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the loop is checked during one watchdog timeout. With several checks, a single late
-/// check does not cause a timeout.
+/// The number of times that the loop is checked during one watchdog timeout. With several checks, a
+/// single late check does not cause a timeout.
 const LOOKS: u32 = 4;
 
 /// The service manager that started this process.
@@ -100,7 +100,7 @@ pub async fn feed(watchdog: Duration, mut progress: watch::Receiver<Progress>) {
     }
 }
 
-/// Sends on a blocking thread, because the service manager may be slow to read.
+/// Sends a message on a blocking thread, because the service manager may be slow to read it.
 async fn send(states: Vec<NotifyState<'_>>) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
     let sent = tokio::task::spawn_blocking(move || {
@@ -117,7 +117,7 @@ async fn send(states: Vec<NotifyState<'_>>) {
 /// Whether a failed notification has been logged.
 static LOGGED: AtomicBool = AtomicBool::new(false);
 
-/// Returns the status as one line, without control characters.
+/// Returns the status message: one line without control characters.
 fn status(progress: &Progress, next: Option<DateTime<Utc>>) -> String {
     let text = match (&progress.run, &progress.waiting, next) {
         (Some(_), Some(waiting), _) => {

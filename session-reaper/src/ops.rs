@@ -38,7 +38,7 @@ const READY_FOR: Duration = Duration::from_secs(1);
 /// supervisor.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-/// At shutdown, the time that open requests from scrapers and supervisors have left to finish.
+/// The time that open requests have to finish when the daemon stops.
 const DRAIN_SECONDS: u64 = 5;
 
 /// The current activity of the daemon.
@@ -64,7 +64,8 @@ struct Ops {
     page: Page,
 }
 
-/// Binds the port, and returns the server and the address that is actually bound.
+/// Binds the port. Returns the server and the address to which it is bound, because `bind` may
+/// contain the port 0.
 pub fn serve(
     bind: SocketAddr,
     hosts: &OpsHosts,

@@ -28,8 +28,8 @@ const RENEW_EVERY: Duration = Duration::from_mins(1);
 /// If a registration is older than this, the daemon counts as dead.
 pub const SILENT: TimeDelta = TimeDelta::minutes(3);
 
-/// Timeout for an update. A failed update is not retried, because the next update replaces it. At
-/// shutdown, the daemon waits for the removal of its registration.
+/// The timeout for an update. A failed update is not retried, because the next update replaces it.
+/// When the daemon stops, it waits for the removal of its registration.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Minimum interval between updates. Without it, a schedule with a run every second would cause an
@@ -45,8 +45,8 @@ pub struct Registration {
     pub schedule: String,
     /// The time zone of the schedule.
     pub timezone: String,
-    /// The longest random delay of a run after its scheduled time, in milliseconds. Earlier versions
-    /// do not store it.
+    /// The longest random delay of a run after its scheduled time, in milliseconds. Earlier
+    /// versions do not store it.
     #[serde(default)]
     pub jitter_ms: u64,
     /// The version of the program.

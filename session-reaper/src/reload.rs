@@ -53,7 +53,7 @@ pub fn on_hangup(
     Ok(sweeps)
 }
 
-/// Logs the settings in the file that have no effect.
+/// Logs the settings in the file that a flag or a variable overrides.
 pub fn log_overridden(overridden: &[Overridden]) {
     for Overridden { name, location } in overridden {
         tracing::warn!(

@@ -1,10 +1,10 @@
 //! Schedules in the format of crontab(5), in a time zone with daylight saving time.
 //!
-//! As in Vixie cron and its descendants, there are two kinds of schedules. A schedule whose
-//! seconds, minutes or hours field begins with `*` is an *interval*: it follows real time and
-//! matches whenever local time matches. Any other schedule has *fixed times*: each of these times
-//! matches once a day. If a clock change skips a fixed time, it matches immediately after the
-//! change; if a clock change repeats it, the first occurrence matches.
+//! As in Vixie cron and its descendants, there are two kinds of schedules. If the seconds, minutes
+//! or hours field of a schedule begins with `*`, the schedule is an *interval*: it matches whenever
+//! local time matches, even if a clock change repeats that time. Any other schedule has *fixed
+//! times*: each of these times matches once a day. If a clock change skips a fixed time, it matches
+//! immediately after the change; if a clock change repeats it, the first occurrence matches.
 
 mod fields;
 mod gaps;
@@ -24,7 +24,7 @@ pub use gaps::Gaps;
 pub use ticks::{Tick, Ticks};
 use wall::WallClock;
 
-/// A schedule that matches at least once.
+/// A schedule. It matches at least one time.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// The text of the schedule.
@@ -35,8 +35,8 @@ pub struct Schedule {
     interval: bool,
 }
 
-/// Maximum number of scheduled times that are counted. There may be many more, because a laptop may
-/// be suspended for weeks and a schedule may match every second.
+/// The maximum number of scheduled times that are counted. There may be many more: a laptop may be
+/// suspended for weeks, and a schedule may match every second.
 const COUNTED: usize = 10_000;
 
 impl Schedule {

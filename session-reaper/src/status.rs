@@ -150,8 +150,8 @@ impl Status {
         status
     }
 
-    /// Updates the members that are derived from other members. Call this after changing the other
-    /// members.
+    /// Updates the members that are derived from other members. Must be called after the other
+    /// members have changed.
     pub(crate) fn conclude(&mut self) {
         self.pause = self.pause.take().filter(|pause| pause.until > self.at);
         self.waiting = self.runs.iter().filter_map(RunStatus::waits).collect();

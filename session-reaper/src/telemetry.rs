@@ -1,7 +1,7 @@
 //! Logs on standard error, and spans sent to an OpenTelemetry collector.
 //!
-//! Spans exist only for the collector. If no collector is configured, the call sites of spans are
-//! permanently disabled, and each call costs only one relaxed atomic load.
+//! Spans exist only for the collector. If no collector is configured, spans are disabled
+//! permanently, and creating one costs only one atomic load.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -101,7 +101,7 @@ fn send(log: LogConfig, bar: ProgressBar, receiver: &SpanReceiver) -> Spans {
 }
 
 impl Spans {
-    /// Sends the remaining spans, within a few seconds.
+    /// Sends the remaining spans. Returns after a few seconds, even if some could not be sent.
     #[cfg_attr(
         not(feature = "otlp"),
         allow(clippy::unused_async, reason = "without the feature there is nothing to wait for")
@@ -134,8 +134,8 @@ fn logs<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(
     layer.with_filter(without_values(log.filter).and(no_span))
 }
 
-/// Limits the logs of the database driver to warnings. Below that level, the driver logs parameters
-/// (which contain keys of rows) and the notices that triggers raise.
+/// Limits the logs of the database driver to warnings. At lower levels, the driver would log
+/// parameters (which contain keys of rows) and the notices that triggers raise.
 fn without_values(filter: EnvFilter) -> EnvFilter {
     match "tokio_postgres=warn".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -143,7 +143,7 @@ fn without_values(filter: EnvFilter) -> EnvFilter {
     }
 }
 
-/// Standard error. The progress bar is hidden while a line is written.
+/// A writer to standard error that hides the progress bar while it writes a line.
 #[derive(Clone)]
 struct AroundBar(ProgressBar);
 

@@ -1,5 +1,6 @@
-//! Counts the progress of the loop, for a watchdog. The count does not change while the loop hangs,
-//! for example in a statement or because the task of the loop is never woken.
+//! Counts the steps of the daemon's loop, such as completed statements, so that a watchdog can
+//! detect a loop that hangs. The count does not change while the loop hangs, for example in a
+//! statement, or because the task of the loop is never woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use reaper::{LONGEST_REST, StatementBounds};
 /// closing of a connection that does not respond.
 const SILENT_STEPS: u32 = 4;
 
-/// Time for the network round trip, added to the timeout of a statement.
+/// The time that is added to the timeout of a statement for the network round trip.
 const SLACK: Duration = Duration::from_secs(5);
 
 static SIGNS: AtomicU64 = AtomicU64::new(0);
@@ -31,7 +32,7 @@ pub(crate) fn longest_silence(bounds: StatementBounds) -> Duration {
     ((bounds.statement + bounds.lock + SLACK) * SILENT_STEPS).max(2 * LONGEST_REST)
 }
 
-/// Whether the loop is alive, judged from two observations of its progress.
+/// Determines whether the loop is alive, from repeated observations of its progress.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     signs: u64,

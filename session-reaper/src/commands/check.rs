@@ -58,8 +58,8 @@ fn text(checked: &Checked) -> String {
     text
 }
 
-/// Writes the findings of a target. `remedies` contains the remedies that were written before, each
-/// with the target for which it was written.
+/// Writes the findings of a target. `remedies` contains the remedies that were already written,
+/// each with the target for which it was written.
 fn block<'a>(
     text: &mut String,
     name: &str,

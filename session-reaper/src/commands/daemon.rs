@@ -24,20 +24,20 @@ use reaper::Exit;
 use reaper::Stop;
 use reaper::{Progress, Sweep, SweepError};
 
-/// How often the metrics recorder aggregates the samples of histograms. Until then, the samples
-/// accumulate in memory.
+/// The interval at which the metrics recorder aggregates the samples of histograms, which
+/// accumulate in memory in between.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The longest sleep before the clock is read again. The clock may be changed during a sleep, or
 /// may jump when a suspended machine resumes.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
-/// If a run starts more than this long after its planned time (the scheduled time plus the random
-/// delay), the run counts as missed, not only as delayed.
+/// A run that starts more than this long after its planned time (the scheduled time plus the random
+/// delay) counts as missed, and not only as delayed.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
-/// Timeout for reading the run history, and for checking whether the targets apply to the database.
-/// The first run starts after both steps.
+/// The timeout for reading the run history, and for checking whether the targets apply to the
+/// database. The first run starts after both steps.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the operations port and performs the scheduled runs until the daemon is stopped.
@@ -139,7 +139,7 @@ async fn remember(sweep: &Sweep) {
     }
 }
 
-/// The loop of a daemon.
+/// The loop of a daemon, which performs the scheduled runs.
 struct Rounds<'a> {
     sweeps: &'a Sweeps,
     stop: &'a Stop,
@@ -148,7 +148,7 @@ struct Rounds<'a> {
     next: watch::Sender<Option<DateTime<Utc>>>,
     /// The count of due rows that is made at the start and that the first run cancels.
     first_count: &'a FirstCount,
-    /// How often to read the clock while waiting.
+    /// The interval at which the clock is read while waiting.
     look_every: Duration,
 }
 
@@ -232,8 +232,8 @@ impl Rounds<'_> {
         error.exit()
     }
 
-    /// Waits until the host's clock shows the time of a scheduled run. The clock may be changed in
-    /// the meantime.
+    /// Waits until the host's clock shows the time of a scheduled run, even if the clock is changed
+    /// in the meantime.
     async fn wait_for(&self, tick: Tick, ticks: &Ticks<'_>) -> Waited {
         loop {
             watchdog::sign();

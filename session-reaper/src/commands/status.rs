@@ -21,11 +21,12 @@ use reaper::{BacklogSnapshot, Sweep, SweepError};
 /// part of a refresh.
 const RECOUNT: Duration = Duration::from_secs(10);
 
-/// Timeout for reading the tables that reapers share. Reading them takes milliseconds on a
+/// The timeout for reading the tables that reapers share. Reading them takes milliseconds on a
 /// responsive server.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Moves the cursor to the top left. Lines are then cleared one by one, which avoids flicker.
+/// The escape sequence that moves the cursor to the top left. The screen is not cleared at once,
+/// but line by line, which avoids flicker.
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";

@@ -8,7 +8,7 @@ use super::values::ConfigErrors;
 use crate::cli::Cli;
 
 /// Parses the command line. Like [`clap::Parser::parse`], this function ends the process for
-/// `--help` and for usage errors. A secret in a flag is a configuration error.
+/// `--help` and for usage errors. If a flag contains a secret, returns a configuration error.
 pub fn command_line() -> Result<Cli, ConfigErrors> {
     let command = Cli::command();
     let matches = command.clone().get_matches();

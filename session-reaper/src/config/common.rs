@@ -49,8 +49,8 @@ pub(super) fn log(
     LogConfig { format, filter, colour }
 }
 
-/// Also applies directives for `session_reaper` to the crate `reaper`, because operators see both
-/// crates as one program.
+/// Extends a log filter: directives for `session_reaper` also apply to the crate `reaper`, because
+/// operators see both crates as one program.
 fn with_engine(filter: &str) -> String {
     let of_engine = filter.split(',').filter_map(|directive| {
         let level = directive.trim().strip_prefix("session_reaper=")?;

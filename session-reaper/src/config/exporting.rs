@@ -1,4 +1,5 @@
-//! Destinations of metrics and spans that are pushed or written, not scraped.
+//! The destinations to which metrics and spans are pushed or written. Metrics that Prometheus
+//! scrapes have no destination.
 
 use std::path::PathBuf;
 

@@ -35,8 +35,9 @@ pub(super) struct File {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A `[[target]]`. If a key is absent, its field is `None`. An empty `filter` removes the condition
-/// of the preset's target, and an empty `group` removes the group of that target.
+/// A `[[target]]`. If a key is absent, its field is `None`. If the entry changes the target of a
+/// preset, an empty `filter` removes the condition of that target, and an empty `group` removes its
+/// group.
 #[derive(Clone)]
 pub(super) struct Entry {
     /// The byte offset of the first character of the entry.

@@ -7,7 +7,7 @@ use super::location::{KeyValue, Source};
 use super::values::{ConfigErrors, given};
 use crate::cli::RunOptions;
 
-/// A setting that the file and an environment variable or a flag define.
+/// A setting that is in the file and also in an environment variable or a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
     /// The environment variable.
@@ -78,7 +78,7 @@ pub(super) fn complete(
     (completed, overridden)
 }
 
-/// Returns a value in the format of environment variables.
+/// Returns a TOML value as the text that an environment variable would contain.
 fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),

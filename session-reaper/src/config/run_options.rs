@@ -15,15 +15,15 @@ use reaper::defaults::{
 };
 use reaper::{BudgetLimits, FirstRun, PaceLimits, Remembered, Rules, StatementBounds, Sweep};
 
-/// Confirmations that can be given only as flags, not as environment variables, so that they do not
-/// become permanent.
+/// Confirmations. They can be given only as flags and not as environment variables, so that they do
+/// not become permanent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Consent {
     pub(super) force_unsafe: bool,
     pub(super) yes: bool,
 }
 
-/// The settings of a run, and the settings in the file that have no effect.
+/// The settings of a run, and the settings in the file that a flag or a variable overrides.
 pub(super) struct Loaded {
     pub(super) sweep: Sweep,
     pub(super) overridden: Vec<Overridden>,

@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct Service {
     /// The settings of each run.
     pub sweep: Sweep,
-    /// The settings in the file that have no effect.
+    /// The settings in the file that have no effect, because a flag or a variable overrides them.
     pub overridden: Vec<Overridden>,
     /// When to run.
     pub schedule: Schedule,
@@ -126,8 +126,8 @@ fn jitter(
     jitter
 }
 
-/// Returns the service manager, if it has set `NOTIFY_SOCKET`. The watchdog timeout comes from
-/// `WATCHDOG_USEC` and `WATCHDOG_PID`.
+/// Returns the service manager, if it has set `NOTIFY_SOCKET`. Reads the watchdog timeout from
+/// `WATCHDOG_USEC`, provided that `WATCHDOG_PID` is absent or names this process.
 fn supervisor() -> Option<Supervisor> {
     let listens = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     let watchdog = || sd_notify::watchdog_enabled().filter(|watchdog| !watchdog.is_zero());

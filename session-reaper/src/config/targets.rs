@@ -16,8 +16,8 @@ pub struct PresetTarget {
     pub reasons: Vec<Reason>,
     /// The condition on the row `t`.
     pub filter: Option<String>,
-    /// The column in `group`: rows with the same value in this column are kept until all of them
-    /// are due.
+    /// The column in `group`: rows with the same value in this column are deleted only when all of
+    /// them are due.
     pub group: Option<Ident>,
     /// Whether the target is enabled by default.
     pub enabled: bool,

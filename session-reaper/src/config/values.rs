@@ -35,7 +35,8 @@ impl ConfigErrors {
         self.errors.push(ConfigError { name, given: None, right: right.into() });
     }
 
-    /// Records that the setting `name` comes from a file. Errors name its location instead.
+    /// Records that the setting `name` comes from a file. An error about it then contains `origin`,
+    /// the location in the file, instead of the variable.
     pub(super) fn comes_from(&mut self, name: &'static str, origin: String) {
         self.origins.push((name, origin));
     }

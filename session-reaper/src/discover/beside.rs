@@ -3,7 +3,7 @@
 use super::names::{self, words};
 use super::table::{Column, Table};
 
-/// Words at the start of the names of flags. These words are ignored.
+/// Words that are ignored at the start of the name of a flag (a column with a boolean value).
 const VERBS: &[&str] = &["is", "was", "has", "does"];
 
 /// Flags that exempt a row from deletion while they are true. The names have no separators and no
@@ -31,8 +31,8 @@ const HARMLESS: &[&str] = &[
     "secure", "httponly", "admin", "staff", "superuser", "mobile",
 ];
 
-/// Columns that make the meaning of a time doubtful, each with the reason. The names have no
-/// separators.
+/// Columns whose presence makes it doubtful what a time in the same row means, each with the
+/// reason. The names have no separators.
 const DOUBTFUL: &[(&str, &str)] = &[
     ("validfrom", "a validity period is often a historical record"),
     ("effectivefrom", "a validity period is often a historical record"),
@@ -61,7 +61,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("expiresin", LIFETIME),
 ];
 
-/// Words that make the meaning of a time doubtful wherever they occur in a column name, each with
+/// Words with the same effect as [`DOUBTFUL`] if they occur anywhere in a column name, each with
 /// the reason.
 const DOUBTFUL_WORDS: &[(&str, &str)] = &[
     ("refresh", REFRESH),
@@ -90,7 +90,7 @@ const KEPT: &str = "the row may have to be kept beyond this time";
 // refresh token is valid.
 const REFRESH: &str = "the time may be the expiry of an access token, which the refresh token in the same row outlives";
 
-/// Conclusions from the columns of a table other than its time columns.
+/// What follows from the other columns of a table for its time columns.
 #[derive(Debug, Default)]
 pub(super) struct ColumnContext {
     /// Conditions for `where` that exclude the rows that a flag exempts from deletion.

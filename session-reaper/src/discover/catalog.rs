@@ -14,8 +14,9 @@ use super::values::Known;
 use super::{names, reading, sample};
 use reaper::{Ident, TableName};
 
-/// Timeout for reading the catalog, the statistics and the samples. Reading a catalog of hundreds
-/// of tables takes milliseconds, so this timeout is sufficient for a hundred thousand tables.
+/// The timeout for reading the catalog, the statistics and the samples. Reading a catalog of
+/// hundreds of tables takes milliseconds, so this timeout is sufficient for a hundred thousand
+/// tables.
 const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Starts a transaction in which all queries use the same snapshot. The queries lock only the
@@ -23,12 +24,12 @@ const DEADLINE: Duration = Duration::from_secs(45);
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
      SET LOCAL lock_timeout = '1s'; SET LOCAL jit = off";
 
-/// Prevents the queries from finding operators and functions that an attacker has created in a
-/// schema on the configured `search_path`. The times in `pg_stats` are read in UTC and in the ISO
-/// format.
+/// Sets a `search_path` that prevents the queries from using operators and functions that an
+/// attacker has created in a schema on the configured one. The other settings make PostgreSQL
+/// return the times in `pg_stats` in UTC and in the ISO format.
 const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'";
 
-/// Why the catalog could not be read.
+/// The reason for which the catalog could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// The database was not reached, or the connection was lost.
@@ -71,7 +72,8 @@ pub(super) struct Reference {
     pub(super) on_delete: String,
 }
 
-/// A column that is named after the rows of another table and has no foreign key.
+/// A column that seems to reference another table, because it is named after the rows of that
+/// table, but has no foreign key.
 pub(super) struct Named {
     pub(super) oid: u32,
     pub(super) table: TableName,
@@ -113,8 +115,8 @@ pub(super) async fn read(
     read.map_err(|_| DiscoverError::from(ConnectError::Timeout))?
 }
 
-/// Reads the catalog. The queries are not named statements, because a pooler would leak named
-/// statements to other clients.
+/// Reads the catalog. The queries are not sent as named prepared statements, because these would
+/// remain in a server process that a pooler gives to other clients.
 async fn read_by(client: &Client, wanted: &Wanted) -> Result<Catalog, DiscoverError> {
     client.batch_execute(BEGIN).await?;
     let row = client.query_typed_one(include_str!("visible.sql"), &[]).await?;

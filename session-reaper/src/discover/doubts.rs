@@ -12,7 +12,7 @@ use super::toml_string::quoted;
 use super::values::{Known, Times, UNITS};
 use reaper::Unit;
 
-/// With fewer rows, the absence of future expiry times is not significant.
+/// The number of rows from which it is significant that no expiry time is in the future.
 const ENOUGH_ROWS: f64 = 20.0;
 
 /// The maximum expected clock difference between an application and the database, in seconds.
@@ -33,7 +33,7 @@ pub(super) fn of_name(table: &Table) -> Vec<String> {
     }
 }
 
-/// Returns doubts about the effects of deleting rows on other rows.
+/// Returns doubts that arise because deleting a row of the table may affect other rows.
 pub(super) fn of_rows(table: &Table, catalog: &Catalog) -> Vec<String> {
     let referred = (!catalog.references(table).is_empty())
         .then(|| "other rows reference these rows (see above)".to_owned());
@@ -101,7 +101,7 @@ pub(super) fn named<'a>(table: &'a Table, catalog: &'a Catalog) -> impl Iterator
     })
 }
 
-/// Conclusions from the values of a column.
+/// What follows from the values of a column.
 #[derive(Default)]
 pub(super) struct OfValues {
     pub(super) doubts: Vec<String>,
@@ -111,7 +111,8 @@ pub(super) struct OfValues {
     pub(super) ancient: bool,
 }
 
-/// Evaluates the known values of a column; `units` are the possible units of an integer column.
+/// Evaluates the known values of a column. `units` contains the possible units of an integer
+/// column.
 pub(super) fn of_values(
     column: &Column,
     reading: &Reading,

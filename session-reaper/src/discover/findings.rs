@@ -17,8 +17,8 @@ pub struct Findings {
     pub(super) role: String,
     pub(super) presets: Vec<FoundPreset>,
     pub(super) targets: Vec<FoundTarget>,
-    /// Tables whose names suggest sessions, tokens or codes. No column of these tables was
-    /// recognized as a column that determines when rows may be deleted.
+    /// Tables whose names suggest sessions, tokens or codes, but in which no column was recognized
+    /// that determines when rows may be deleted.
     pub(super) unrecognised: Vec<Unrecognised>,
     /// The proposed file.
     pub config: String,
@@ -38,7 +38,8 @@ pub(super) enum How {
     Perhaps,
 }
 
-/// A preset whose tables were found in one schema of the database.
+/// A preset (a built-in list of targets for a known application) whose tables were found in one
+/// schema of the database.
 #[derive(Debug, Serialize)]
 pub(super) struct FoundPreset {
     pub(super) preset: &'static str,
@@ -97,14 +98,14 @@ pub(super) struct FoundTarget {
     pub(super) notes: Vec<String>,
 }
 
-/// A table whose name suggests sessions, tokens or codes. No column of the table was recognized as
-/// a column that determines when rows may be deleted.
+/// A table whose name suggests sessions, tokens or codes, but in which no column was recognized
+/// that determines when rows may be deleted.
 #[derive(Debug, Serialize)]
 pub(super) struct Unrecognised {
     pub(super) table: String,
     pub(super) rows: Option<u64>,
-    /// Columns that seem to store when a row is due but whose types are unsupported, each with its
-    /// type.
+    /// Columns that seem to contain the time at which a row is due, but have an unsupported type,
+    /// each with its type.
     pub(super) unusable: Vec<String>,
 }
 
@@ -122,12 +123,13 @@ pub(super) struct FoundColumn {
     pub(super) unit: Vec<&'static str>,
     pub(super) sureness: Sureness,
     pub(super) why: Vec<String>,
-    /// Whether the column is active within its target. The whole target may still be commented out.
+    /// Whether the column is part of the proposed target, and not commented out. The whole target
+    /// may be commented out even so.
     pub(super) chosen: bool,
     pub(super) missing_index: Option<String>,
 }
 
-/// A column whose value is the same in rows that belong together.
+/// A column that has the same value in rows that belong together.
 #[derive(Debug, Serialize)]
 pub(super) struct Group {
     pub(super) column: String,

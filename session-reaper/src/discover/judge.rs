@@ -1,5 +1,5 @@
-//! Evaluates the columns of a table. For each column, determines the meaning, the confidence and
-//! the doubts.
+//! Evaluates the columns of a table. Determines, for each column, its meaning, the confidence that
+//! it shows when rows may be deleted, and doubts about this.
 
 use super::beside::{self, ColumnContext};
 use super::catalog::Catalog;
@@ -13,8 +13,8 @@ use super::table::{Column, Facts, Kind, Table};
 use super::values::{Known, UNITS};
 use reaper::Unit;
 
-/// Returns the possible targets of a table. There is at most one target, unless a condition applies
-/// to only some of the reasons; in this case, there are two.
+/// Returns the possible targets for a table: at most one or, if a condition applies to only some of
+/// the reasons, two.
 pub(super) fn targets(table: &Table, catalog: &Catalog) -> Vec<FoundTarget> {
     let mut readings: Vec<(&Column, Reading)> =
         table.columns.iter().filter_map(|column| Some((column, read(table, column)?))).collect();
@@ -120,7 +120,7 @@ fn notes(table: &Table, catalog: &Catalog) -> Vec<String> {
     notes
 }
 
-/// Makes the names of the reasons in a target unique.
+/// Changes the names of the reasons in a target, so that they are unique.
 fn name_apart(columns: &mut [FoundColumn]) {
     let names: Vec<String> = columns.iter().map(|column| column.reason.clone()).collect();
     for (index, column) in columns.iter_mut().enumerate() {

@@ -90,9 +90,11 @@ pub(super) fn reference_ends(table: &[String]) -> Vec<String> {
 /// How a column name refers to the rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refers {
-    /// `session_id`, `last_session_key`
+    /// The name ends with the noun and a word of [`REFERS`], such as `session_id` or
+    /// `last_session_key`.
     ById,
-    /// `session`: a reference only if the column has the type of a key.
+    /// The name ends with the noun, such as `session`. The column is a reference only if it has the
+    /// type of a key.
     ByNoun,
 }
 

@@ -1,4 +1,4 @@
-//! Lists nouns in table names that show how long the rows are meant to exist.
+//! Lists of nouns in table names. The nouns show how long the rows are meant to exist.
 
 use super::names::is_noun;
 
@@ -10,15 +10,15 @@ pub(super) enum Rows {
     /// The name gives no indication.
     Plain,
     /// Permanently, because they are records or belong to a user: accounts, orders, coupons. An
-    /// expiry in such a row is no reason to delete it.
+    /// expiry time in such a row is no reason to delete the row.
     Lasting,
 }
 
-/// Where in a table's name a noun counts.
+/// The position in a table's name at which a noun is recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Anywhere,
-    /// Only the last word counts: `user_sessions` are sessions, `session_users` are users.
+    /// Only as the last word: `user_sessions` are sessions, `session_users` are users.
     Last,
 }
 
@@ -51,8 +51,8 @@ const TABLES: &[(Place, Rows, &[&str])] = &[
     ]),
 ];
 
-/// Words that do not change the meaning of a `Rows::Fleeting` noun. Any other word may change it,
-/// as in `parking_session`.
+/// Words that do not change the meaning of a `Rows::Fleeting` noun in the same name. Any other word
+/// may change it, as in `parking_session`.
 #[rustfmt::skip]
 const BESIDE: &[&str] = &[
     "user", "account", "customer", "member", "admin", "administrator", "staff", "operator", "client", "web", "http",
@@ -68,7 +68,7 @@ const BESIDE: &[&str] = &[
 /// activation or a confirmation alone may belong to anything.
 const VAGUE: &[&str] = &["code", "activation", "confirmation", "reset", "cache", "throttle"];
 
-/// Words in the names of schemas that contain copies or records.
+/// Words in the names of schemas in which copies or records are kept.
 const KEPT: &[&str] = &["archive", "audit", "backup", "history", "log", "old"];
 
 /// Nouns of tables whose rows are `Rows::Fleeting` but may be needed long after they have expired.
@@ -78,13 +78,14 @@ const ASKED_FOR: &[(&str, &str)] = &[
     ("invitation", "the record of who invited whom may be needed later"),
 ];
 
-/// Minimum length of a noun that is also recognized at the end of a word, as in `refreshtoken`.
+/// The minimum length of a noun that is also recognized at the end of a word, as in `refreshtoken`.
 const LONG_NOUN: usize = 5;
 
 /// The reaper's own tables, which need no target, because every run cleans them up.
 pub(super) const OWN: &[&str] = &["reaper_runs", "reaper_state"];
 
-/// Returns how long the rows are meant to exist, and the noun from which this was derived, if any.
+/// Returns how long the rows of a table are meant to exist, and the noun from which this was
+/// derived, if any. `table` contains the words of the table's name.
 pub(super) fn rows(table: &[String]) -> (Rows, Option<&'static str>) {
     for (place, rows, nouns) in TABLES {
         let from = if *place == Place::Last { table.len().saturating_sub(1) } else { 0 };

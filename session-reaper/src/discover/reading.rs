@@ -10,7 +10,8 @@ use reaper::Unit;
 pub(super) struct Reading {
     pub(super) consequence: &'static Consequence,
     pub(super) sureness: Sureness,
-    /// Whether the column describes the whole row, not a part of the row.
+    /// Whether the time applies to the whole row, and not only to a part of it (as
+    /// `reset_token_expires_at` does).
     pub(super) of_row: bool,
     /// `true` if the name alone is not sufficient. The values must then confirm the meaning.
     pub(super) weak: bool,

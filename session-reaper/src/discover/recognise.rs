@@ -178,8 +178,8 @@ fn may_be(reason: &Reason, sql_type: &str) -> bool {
     }
 }
 
-/// Returns the columns in the reasons, the group and the condition. The condition refers to the row
-/// as `t`.
+/// Returns the columns in the reasons, the group and the condition of a target. In the condition,
+/// the row is called `t`.
 fn columns(target: &PresetTarget) -> impl Iterator<Item = Ident> {
     let in_filter = target.filter.as_deref().map(of_row).unwrap_or_default();
     let named: Vec<Ident> = target

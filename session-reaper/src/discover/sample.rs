@@ -1,4 +1,4 @@
-//! Reads values of columns from a small sample of the rows if that is safe, otherwise from
+//! Reads values of columns: from a small sample of the rows if that is safe, and otherwise from
 //! `pg_stats`.
 //!
 //! A table is read only if the owner of the table can already act as the current role. This is
@@ -19,15 +19,16 @@ use super::table::{Column, Facts, Table, keys, name};
 use super::values::{Known, Values};
 use reaper::TableName;
 
-/// Number of blocks to read per table: less than a megabyte, and up to about ten thousand rows.
+/// The number of blocks to read per table: less than a megabyte, with up to about ten thousand
+/// rows.
 const BLOCKS: f64 = 100.0;
 
-/// Maximum number of partitions to read per table. The oldest and the newest partitions are read;
-/// their age is derived from their OIDs, which PostgreSQL assigns in ascending order.
+/// The maximum number of partitions to read per table. The oldest and the newest partitions are
+/// read. Their age is derived from their OIDs, which PostgreSQL assigns in ascending order.
 const PARTITIONS: usize = 8;
 
-/// Time after which no further table is read. If a database has thousands of tables, only the
-/// statistics are used for the remaining tables.
+/// The time after which no further table is read. In a database with thousands of tables, only the
+/// statistics are used for the tables that remain then.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
@@ -206,8 +207,8 @@ async fn sample(
     Ok(Some(values))
 }
 
-/// Returns an SQL expression that converts a time to seconds since 1970 and does not change an
-/// integer.
+/// Returns an SQL expression for the value of a column as a number: a time in seconds since 1970,
+/// or an unchanged integer.
 fn number(column: &Column) -> String {
     let name = &column.name;
     match column.sql_type.as_str() {

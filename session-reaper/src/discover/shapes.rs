@@ -1,8 +1,8 @@
 //! Lists the columns of those tables of presets (the built-in targets of known applications) whose
 //! names are common. A table with a distinctive name needs no such list.
 
-/// Tables of a project that reference tables of the preset for this project. The preset also covers
-/// the rows of the referencing tables.
+/// Tables that reference the tables of a preset, and belong to the same project. The preset takes
+/// the rows of these tables into account.
 pub(super) const REFERRERS: &[&str] = &[
     "token_families",
     "mfa_amr_claims",

@@ -40,7 +40,7 @@ impl Sureness {
     }
 }
 
-/// The name of a column and its meaning.
+/// A column name, and the meaning of a time in such a column.
 pub(super) struct ColumnSign {
     pub(super) words: &'static [&'static str],
     pub(super) meaning: Meaning,
@@ -139,8 +139,8 @@ pub(super) const COLUMNS: &[ColumnSign] = &[
     sign(&["iat"], Meaning::Creation),
 ];
 
-/// Words at the end of a column name that say nothing more than that the column contains a time.
-/// Some also give the unit of an integer.
+/// Words at the end of a column name that show only that the column contains a time. Some also show
+/// the unit of an integer.
 pub(super) const NOISE: &[(&str, Option<Unit>)] = &[
     ("date", None),
     ("time", None),
@@ -164,7 +164,7 @@ pub(super) struct Consequence {
     pub(super) meaning: Meaning,
     /// The name of the reason in `due`.
     pub(super) reason: &'static str,
-    /// The proposed retention. It is long, because a retention can be shortened at any time, but
+    /// The proposed retention period. It is long, because it can be shortened at any time, but
     /// deleted rows cannot be restored.
     pub(super) keep: &'static str,
     /// Describes the contents of the column.
@@ -255,6 +255,7 @@ pub(super) const CONSEQUENCES: &[Consequence] = &[
     },
 ];
 
-/// Columns whose value is the same in all rows of one chain of rotated tokens.
+/// Columns that have the same value in all tokens of a chain in which each token replaced the
+/// previous one.
 pub(super) const GROUPS: &[&str] =
     &["family", "familyid", "tokenfamily", "tokenfamilyid", "sessionfamily", "chainid"];

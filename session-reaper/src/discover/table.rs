@@ -43,7 +43,7 @@ pub(super) struct Column {
     pub(super) nullable: bool,
 }
 
-/// Details that are read only for relevant columns.
+/// Details of a column that are read only if the column is relevant.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) indexed: bool,

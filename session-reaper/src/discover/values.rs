@@ -4,8 +4,8 @@
 
 use reaper::Unit;
 
-/// The start of the year 2000, in seconds since 1970. No session, token or code is older; earlier
-/// values are usually the zero value of a programming language.
+/// The start of the year 2000, in seconds since 1970. No session, token or code is older. An
+/// earlier value is usually the zero value of a programming language.
 pub(super) const OLDEST: f64 = 946_684_800.0;
 
 /// The start of the year 2100, in seconds since 1970. If an integer is a later time in one unit,
@@ -15,8 +15,8 @@ const LATEST: f64 = 4_102_444_800.0;
 /// Twenty years, in seconds. No lifetime is longer, so a time further in the future means "never".
 const LIFETIME: f64 = 20.0 * 365.25 * 86_400.0;
 
-/// The largest integers of 31 and 32 bits. They also mean "never", although as seconds since 1970
-/// they are times in 2038 and 2106.
+/// The largest integers of 31 and 32 bits. As seconds since 1970, they are times in 2038 and 2106,
+/// but they are used for "never".
 const NEVER: [f64; 2] = [2_147_483_647.0, 4_294_967_295.0];
 
 /// Units of integers: the name in a target, the unit, and the number of units per second.
@@ -39,7 +39,7 @@ pub(super) enum Known {
 pub(super) struct Values {
     /// The time at which the values were read, in seconds since 1970.
     pub(super) as_of: f64,
-    /// Values with weights: timestamps in seconds since 1970, integers unchanged.
+    /// The values with their weights. Timestamps are in seconds since 1970; integers are unchanged.
     pub(super) seen: Vec<(f64, f64)>,
 }
 
@@ -90,8 +90,8 @@ impl Values {
         })
     }
 
-    /// Interprets the values as times with `per_second` units per second. A time counts as ahead if
-    /// it is more than `margin` seconds in the future.
+    /// Interprets the values as times with `per_second` units per second. Times that are more than
+    /// `margin` seconds in the future are counted in `ahead`.
     pub(super) fn times(&self, per_second: f64, margin: f64) -> Times {
         let mut times = Times { rows: 0.0, ahead: 0.0, ancient: None, small: false };
         for &(value, weight) in &self.seen {

@@ -52,13 +52,13 @@ impl Exposition {
         Self(families)
     }
 
-    /// Removes metrics that are meaningful only while the process exists.
+    /// Returns the metrics without those that are meaningful only while the process exists.
     pub(super) fn lasting(mut self) -> Self {
         self.0.retain(|family| !metrics::is_momentary(&family.name));
         self
     }
 
-    /// Removes counters and histograms, because they would restart from zero with each run.
+    /// Returns only the gauges. Counters and histograms would restart from zero with each run.
     pub(super) fn gauges(mut self) -> Self {
         self.0.retain(|family| family.kind == "gauge");
         self

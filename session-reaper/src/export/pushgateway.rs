@@ -20,11 +20,11 @@ use super::exposition::Exposition;
 /// end of the process. A nearby Pushgateway responds in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Timeout for one attempt. If an attempt hangs, there is time for another one.
+/// The timeout for one attempt. If an attempt hangs, time is left for another one.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Number of retries. The next constant is the delay before the first one; the delay doubles with
-/// each retry. The Pushgateway can restart in this time.
+/// The number of retries. The next constant is the delay before the first retry; the delay doubles
+/// with each retry. Together, the delays are long enough for a restart of the Pushgateway.
 const MAX_RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
@@ -40,17 +40,18 @@ impl fmt::Debug for Pushgateway {
     }
 }
 
-/// Why an attempt failed.
+/// The reason for which an attempt failed.
 enum Refused {
-    /// There was no response.
+    /// The Pushgateway did not respond.
     NoAnswer(reqwest::Error),
-    /// The response had this status and body.
+    /// The Pushgateway responded with this status and body.
     Answer(StatusCode, String),
 }
 
 impl Pushgateway {
-    /// Creates a destination from the URL of the Pushgateway. The group consists of the job
-    /// `session_reaper` and this `instance`, unless the URL contains a group (`…/metrics/job/…`).
+    /// Creates a destination from the URL of the Pushgateway. The grouping key of the metrics
+    /// consists of the job `session_reaper` and this `instance`, unless the URL contains a grouping
+    /// key (`…/metrics/job/…`).
     pub fn new(url: &str, instance: &str) -> Result<Self, String> {
         let mut url: Url = url.parse().map_err(|error| format!("not a URL ({error})"))?;
         if !["http", "https"].contains(&url.scheme()) {

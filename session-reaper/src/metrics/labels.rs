@@ -1,9 +1,9 @@
-//! The values of labels that have a fixed set of values.
+//! Names and values of labels.
 
-/// The `reason` of rows that were deleted because they referenced a due row.
+/// The value of the label `reason` for rows that were deleted because they referenced a due row.
 pub(crate) const CHILDREN: &str = "children";
 
-/// The label with the name of the database, which every series has.
+/// The name of the label that contains the name of the database. Every series has this label.
 pub(crate) const DATABASE: &str = "database";
 
 /// A destination of exported metrics or spans.

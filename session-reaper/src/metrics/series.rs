@@ -36,11 +36,12 @@ pub(super) const LOCK_HELD: &str = "session_reaper_lock_held";
 pub(super) const TICKS_SKIPPED: &str = "session_reaper_ticks_skipped_total";
 pub(super) const EXPORT_FAILURES: &str = "session_reaper_export_failures_total";
 
-/// Buckets around the desired duration of a chunk, up to the default statement timeout.
+/// Histogram buckets for the duration of a chunk: around the desired duration, and up to the
+/// default statement timeout.
 pub(super) const CHUNK_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Buckets from the duration of a run without due rows up to an hour.
+/// Histogram buckets for the duration of a run: from a run without due rows up to an hour.
 pub(super) const RUN_BUCKETS: [f64; 12] =
     [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0];
 

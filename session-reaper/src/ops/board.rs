@@ -1,6 +1,6 @@
 //! The data of the status page. It combines data from the database with data from this process. The
-//! database is read at most once every few seconds, regardless of the number of viewers. While the
-//! database is unreachable, only the data from this process is available.
+//! database is read at most once every few seconds, regardless of the number of open pages. While
+//! the database is unreachable, only the data from this process is available.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ use reaper::{
 /// from this process.
 const CACHED_FOR: Duration = Duration::from_secs(2);
 
-/// Timeout for the queries, which take milliseconds. The page polls every few seconds.
+/// The timeout for the queries, which take milliseconds. The page requests new data every few
+/// seconds.
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// Number of runs in the table of the page.
@@ -42,7 +43,8 @@ pub(super) struct Board {
     connect: ConnectOptions,
     sweeps: Sweeps,
     live: Live,
-    /// Locked during the queries, so that only one viewer triggers them.
+    /// Locked during the queries, so that several requests at the same time cause only one set of
+    /// queries.
     cached: Mutex<Cached>,
 }
 
@@ -51,7 +53,7 @@ pub(super) struct Board {
 struct Cached {
     at: Option<Instant>,
     failed: Option<String>,
-    /// The last successful result, however old, and the time when it was read.
+    /// The last successful result, even if it is old, and the time when it was read.
     answer: Option<(Instant, Snapshot)>,
     run_summaries: Vec<RunSummary>,
     /// The most recently ended run at the time when the run summaries were read. The summaries
@@ -59,8 +61,8 @@ struct Cached {
     summaries_of: Option<(String, Option<DateTime<Utc>>)>,
 }
 
-/// The object of `status --output json`, with additional data about the daemon. The names of the
-/// members are a public interface.
+/// The object that `status --output json` prints, with additional data about the daemon. The names
+/// of the members are a public interface.
 #[derive(Serialize)]
 pub(super) struct StatusView {
     #[serde(flatten)]
@@ -237,8 +239,8 @@ fn snapshot(target: &Target, runs: &[RunStatus]) -> BacklogSnapshot {
     }
 }
 
-/// Ends a connection when the value is dropped. An abandoned connection would otherwise wait for an
-/// unresponsive server.
+/// Ends a connection when the value is dropped. Otherwise, a connection whose query has timed out
+/// would wait for an unresponsive server.
 struct EndOnDrop(Driver);
 
 impl Drop for EndOnDrop {
@@ -295,7 +297,7 @@ fn remembered() -> Vec<Plotted> {
     recent_runs::runs().iter().map(plotted).collect()
 }
 
-/// Returns the activity of the last 24 hours. The given runs are newest first.
+/// Returns the activity of the last 24 hours. `runs` is sorted by time, newest first.
 fn activity(mut runs: Vec<Plotted>, now: DateTime<Utc>) -> Activity {
     let since = now - TimeDelta::hours(24);
     runs.retain(|run| run.started_at > since);

@@ -29,7 +29,8 @@ pub(super) async fn check<B: MessageBody>(
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
-/// Returns a problem document (RFC 9457), the same as on the ports of auth-api.
+/// Returns the response to a request for another host: a problem document (RFC 9457), the same as
+/// on the ports of auth-api.
 fn misdirected() -> HttpResponse {
     let status = StatusCode::MISDIRECTED_REQUEST;
     HttpResponse::build(status).content_type("application/problem+json").json(json!({

@@ -15,8 +15,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Creates the policy. It allows only the page's own script and style, by their hashes. If text
-    /// from the database were ever parsed as markup, it could not run, load or send anything.
+    /// Creates the page and the policy. The policy allows only the page's own script and style, by
+    /// their hashes. Even if text from the database were parsed as markup, it could not run, load
+    /// or send anything.
     pub(super) fn new() -> Self {
         let (script, style) = (hash("<script>", "</script>"), hash("<style>", "</style>"));
         let policy = format!(

@@ -1,10 +1,11 @@
-//! The database in the output of commands: the name, the host and the port, without credentials.
+//! The description of the database in the output of commands: the name, the host and the port,
+//! without credentials.
 
 use pg::connect::{Address, ConnectOptions};
 use pg::error_text::escaped;
 use serde::Serialize;
 
-/// A JSON object with the member `database` after its other members.
+/// A JSON object with an additional last member, `database`.
 #[derive(Debug, Serialize)]
 pub(crate) struct WithDatabase<'a, T> {
     #[serde(flatten)]

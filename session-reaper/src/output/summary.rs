@@ -1,4 +1,4 @@
-//! The text output of `run`: a line per target and reason, and why the run ended.
+//! The text output of `run`: a line per target and reason, and the reason for which the run ended.
 
 use std::fmt::Write as _;
 

@@ -100,8 +100,8 @@ fn nickname(upper: &str) -> Result<&'static str, String> {
     })
 }
 
-/// Parses a day field with extensions of crontab(5): `L` is the last day, `LW` the last weekday, `15W`
-/// the weekday nearest to the 15th.
+/// Parses a day field with extensions of crontab(5): `L` is the last day, `LW` the last weekday,
+/// `15W` the weekday nearest to the 15th.
 fn day(text: &str) -> Result<String, String> {
     let read = |item: &str| match item.strip_suffix('W') {
         _ if item == "L" || item == "LW" => Ok(item.to_owned()),
@@ -111,8 +111,8 @@ fn day(text: &str) -> Result<String, String> {
     DAY.list(&text.replace('?', "*"), read)
 }
 
-/// Parses a day-of-week field with extensions of crontab(5): `FRI#2` is the second Friday of the month,
-/// `FRIL` or `5L` the last one.
+/// Parses a day-of-week field with extensions of crontab(5): `FRI#2` is the second Friday of the
+/// month, `FRIL` or `5L` the last one.
 fn weekday(text: &str) -> Result<String, String> {
     let read =
         |item: &str| match item.split_once('#').or_else(|| Some((item.strip_suffix('L')?, "L"))) {
@@ -193,7 +193,8 @@ impl Field {
         Ok(format!("{first}-{last}"))
     }
 
-    /// Parses a number or, if the field has names, a name. `within` is the surrounding item.
+    /// Parses a number or, if the field has names, a name. `within` is the whole item, such as a
+    /// range, for error messages.
     fn value(&self, text: &str, within: &str) -> Result<u8, String> {
         let named = self.names.iter().zip(self.least..).find(|(name, _)| **name == text);
         if let Some((_, value)) = named {

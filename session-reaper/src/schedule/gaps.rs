@@ -9,8 +9,8 @@ use super::Schedule;
 /// How far ahead to examine the schedule. Later times repeat the pattern and are slow to find.
 const HORIZON: TimeDelta = TimeDelta::days(370);
 
-/// Maximum number of scheduled times that are examined one by one on a day with a clock change: one
-/// per minute. For more frequent schedules, clock changes are ignored.
+/// The maximum number of scheduled times that are examined one by one on a day with a clock change:
+/// one per minute. For more frequent schedules, clock changes are ignored.
 const WALKED: usize = 1_440;
 
 /// Intervals between consecutive times of a schedule.

@@ -456,8 +456,8 @@ fn jitter_never_delays_past_the_next_time() {
     );
 }
 
-/// Uses croner, which is independent of the crate `cron`, to find times on a clock that never
-/// changes.
+/// Finds times on a clock that never changes with the crate `croner`, which is independent of the
+/// crate `cron`.
 fn with_croner(fields: &Fields, from: NaiveDateTime) -> Option<NaiveDateTime> {
     use croner::parser::{CronParser, Seconds, Year};
 

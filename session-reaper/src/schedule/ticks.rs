@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Schedule;
 
-/// Maximum size of a clock correction. If the clock is set back by no more than this, the last
-/// scheduled time does not recur, because a second run within a minute is useless. If it is set
-/// back further, the schedule restarts from the current time; otherwise a daemon would wait for
-/// hours until the clock reaches the old time again.
+/// The maximum size of a clock correction. If the clock is set back by no more than this, the
+/// scheduled time of the last run is not used a second time, because a second run within a minute
+/// is useless. If the clock is set back further, the schedule restarts from the current time.
+/// Otherwise, a daemon might wait for hours until the clock reaches the old time again.
 const CORRECTION: TimeDelta = TimeDelta::minutes(1);
 
 /// The scheduled runs, each with a random delay.
@@ -17,7 +17,7 @@ const CORRECTION: TimeDelta = TimeDelta::minutes(1);
 pub struct Ticks<'a> {
     schedule: &'a Schedule,
     jitter: Duration,
-    /// The scheduled time or the start of the last run, whichever is later; after the run has
+    /// While a run is active, its scheduled time or its start, whichever is later. After a run has
     /// ended, the time of its end.
     last: Option<DateTime<Utc>>,
 }

@@ -3,7 +3,7 @@
 //! This module adds three features that `cron` lacks:
 //!
 //! - If both day fields are restricted, a day must match at least one of them. There are then two
-//!   `cron` schedules, and the earlier time counts.
+//!   `cron` schedules, and the earlier one of their next times is used.
 //! - `L`, `LW`, `15W`, `5#2` and `5#L` are conditions on the days that `cron` finds.
 //! - `cron` ends in 2100. For the calculation, each year is therefore replaced by a supported year
 //!   with the same calendar.
@@ -21,7 +21,8 @@ const YEARS: i32 = 40;
 #[derive(Clone, Debug)]
 pub(super) struct WallClock(Vec<Part>);
 
-/// Fields that must all match.
+/// A `cron` schedule, and the conditions on days that `cron` cannot express. A time must match all
+/// of them.
 #[derive(Clone, Debug)]
 struct Part {
     times: Box<cron::Schedule>,
@@ -29,8 +30,8 @@ struct Part {
     weekdays: Vec<DayRule>,
 }
 
-/// A condition from a day field that uses an extension: the extension itself, or another value in
-/// the same field.
+/// A condition on a day. It comes from a day field with an extension, such as `L`: the extension
+/// itself, or another value in the same field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DayRule {
     Day(u32),
@@ -43,7 +44,7 @@ enum DayRule {
 }
 
 impl WallClock {
-    /// Creates the times of fields that [`Fields::read`] has validated.
+    /// Creates the schedule from fields that [`Fields::read`] has validated.
     pub(super) fn new(fields: &Fields) -> Result<Self, cron::error::Error> {
         let mut given = fields.pattern.split(' ');
         let [second, minute, hour, day, month, weekday] =

@@ -111,7 +111,7 @@ fn last_worked(status: &Status) -> Option<&RunStatus> {
     status.runs.iter().filter(|run| run.has_ended()).find(could_run)
 }
 
-/// Returns a finding if no run has succeeded since the time by which one was expected.
+/// Returns a finding if no run has succeeded by the time at which one was expected.
 fn overdue(status: &Status) -> Option<(Health, String)> {
     let (success, expected_by) = (status.last_success_at?, status.expected_by?);
     (status.at > expected_by).then(|| {

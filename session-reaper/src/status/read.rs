@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error};
 use super::{Daemon, Pause, Rhythm, RunStatus};
 use crate::registration::{OVERDUE, PREFIX, Registration, SILENT};
 
-/// Maximum number of daemons, more than any database has.
+/// The maximum number of daemons that are read. No database has as many.
 const DAEMONS: i64 = 50;
 
 /// The note that is shown if the server is a replica.
@@ -31,7 +31,7 @@ pub struct Snapshot {
     pub runs: Vec<RunStatus>,
     /// When a run last succeeded.
     pub last_success_at: Option<DateTime<Utc>>,
-    /// When runs are expected.
+    /// When runs are expected to succeed.
     pub rhythm: Rhythm,
     /// The pause that is set. It may end before the next read.
     pub pause: Option<Pause>,

@@ -1,5 +1,5 @@
-//! When runs are expected to succeed: by the schedules that the daemons have registered, or by the
-//! interval that the user specifies.
+//! Computes when runs are expected to succeed. This follows from the schedules that the daemons
+//! have registered, or from the interval that the user specifies.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::registration::{OVERDUE, Registration};
 use crate::schedule::Schedule;
 
-/// The times at which runs are expected. Without schedules and without an interval, none is
-/// expected.
+/// The schedules or the interval from which follows when runs are expected to succeed. Without
+/// either, no run is expected.
 #[derive(Clone, Debug, Default)]
 pub struct Rhythm {
     /// The schedules of the daemons, each with the longest random delay of a run.
@@ -58,8 +58,8 @@ impl Rhythm {
     }
 
     /// Returns when the first run that is expected after `from` should have ended: the scheduled
-    /// time, plus the random delay, plus the usual duration of a run. Returns `None` if no run is
-    /// expected.
+    /// time, plus the longest random delay, the usual duration of a run, and [`OVERDUE`]. Returns
+    /// `None` if no run is expected.
     pub(super) fn expected_by(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let scheduled = |(schedule, jitter): &(Schedule, TimeDelta)| {
             schedule.next(from)?.checked_add_signed(*jitter)

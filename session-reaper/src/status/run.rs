@@ -1,4 +1,4 @@
-//! A run, as the status shows it.
+//! The description of a run that `status` and the status page show.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reaper::runs::Run;
@@ -45,7 +45,7 @@ pub struct RunStatus {
     pub due: Option<u64>,
     /// Whether counting stopped at a limit, so that more rows than `due` were due.
     pub due_capped: bool,
-    /// Wall-clock time; while the run is active, the time elapsed so far.
+    /// The duration of the run in milliseconds; while the run is active, the time elapsed so far.
     pub elapsed_ms: u64,
     /// The targets, as in the report of the run.
     pub targets: Vec<TargetReport>,
@@ -101,7 +101,7 @@ impl RunStatus {
         status
     }
 
-    /// Creates the status of an ended run that this process keeps in memory.
+    /// Creates the status of a run of this process that has ended and is not in the history.
     pub(crate) fn remembered(ran: &Ran) -> Self {
         Self {
             heartbeat_at: ran.finished_at,

@@ -26,12 +26,12 @@ use tracing_subscriber::registry::LookupSpan;
 use super::SpanReceiver;
 use crate::metrics::{self, Exporter};
 
-/// Timeout of a request to a nearby collector. It is so short that a second batch can be sent
-/// before [`END_WITHIN`] has passed.
+/// The timeout of a request to the collector. It is so short that a second batch can be sent before
+/// [`END_WITHIN`] has passed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
-/// Timeout of the shutdown, even if spans are left in the queue: the run is over, and its caller
-/// waits for the exit code.
+/// The timeout of the shutdown. When it has passed, spans that are left in the queue are lost: the
+/// run is over, and its caller waits for the exit code.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection to a collector.
@@ -107,7 +107,7 @@ fn resource() -> Resource {
     resource.build()
 }
 
-/// Counts failed exports, and logs the first failure and the recovery.
+/// An exporter that counts failed exports, and logs the first failure and the recovery.
 #[derive(Debug)]
 struct Logged {
     exporter: Otlp,

@@ -1,4 +1,5 @@
-//! The `accounts` target, which is off by default and deletes accounts that are no longer used.
+//! The target `accounts`, which is disabled by default and deletes accounts that are no longer
+//! used.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use testkit::{Database, Reaped, reap, reap_by};

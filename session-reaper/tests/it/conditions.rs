@@ -1,4 +1,5 @@
-//! `where` conditions: PostgreSQL parses each condition once, and only the parsed form is used.
+//! The key `where`: PostgreSQL parses each condition once, and statements contain only the parsed
+//! form.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -130,7 +131,8 @@ async fn valid_conditions_keep_their_meaning() {
     }
 }
 
-/// Conditions that PostgreSQL writes out with casts or operators that depend on the type of `c`.
+/// Conditions to which PostgreSQL, when it parses them, adds casts or operators that depend on the
+/// type of `c`.
 const TYPED: [&str; 9] = [
     "c IN ('a', 'b')",
     "c NOT IN ('a', 'b')",

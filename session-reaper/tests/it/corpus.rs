@@ -1,5 +1,5 @@
 //! Runs the fuzz target for `reaper.toml` over its corpus, without the fuzzer. Each file of the
-//! corpus was kept because it reaches code that no other file reaches.
+//! corpus reaches code that no other file reaches.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the fuzzer uses the target, too")]
 

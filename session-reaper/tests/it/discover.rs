@@ -62,8 +62,8 @@ async fn reap_by(database: &Database, config: &str) -> Reaped {
     testkit::reap_by(database, config, &[]).await
 }
 
-/// Returns the proposal with one `#` removed from each line of each target. A target ends with an
-/// empty line.
+/// Returns the proposal with all targets uncommented: one `#` is removed from each of their lines.
+/// A target ends with an empty line.
 fn uncommented(config: &str) -> String {
     let blocks = config.split("\n\n").map(|block| match block.find("#[[target]]") {
         Some(at) => {

@@ -1,5 +1,5 @@
-//! A million tokens in families. Half of the families are live, so their rows are kept. However
-//! many rows have been kept, no statement reads many more blocks than at the start of the run.
+//! A million tokens in groups, half of which are kept because one of their tokens is not due. A
+//! statement at the end of the run must not read many more blocks than one at the start.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,8 +16,9 @@ use serde_json::Value;
 use tables::{indexed, write_tables};
 use testkit::{Database, Server, reap};
 
-/// 100,000 families of ten tokens, in chronological order. All tokens of a family except the newest
-/// were rotated long ago, and the newest is live in every other family.
+/// Inserts 100,000 families (groups) of ten tokens, in chronological order. All tokens of a family
+/// except the newest were replaced long ago. The newest token has not expired in every second
+/// family.
 const FILL: &str = "
     INSERT INTO users VALUES ('u');
     INSERT INTO refresh_tokens (id, user_id, token_hash, family, expires_at, revoked_at)
@@ -54,10 +55,11 @@ fn blocks_read(log: &str) -> BTreeMap<String, Vec<u64>> {
     read
 }
 
-/// Asserts that no execution of a statement reads more than three times the median of its first
-/// nine full chunks. A pass starts with smaller chunks, which are ignored. Reading all kept or all
-/// deleted rows would take thousands of blocks. Statements that are executed only a few times are
-/// not part of the loop: they read the catalog or count the backlog.
+/// Asserts that no execution of a statement reads more than three times as many blocks as the
+/// median of its first nine executions for chunks of full size. (The first chunks are smaller, and
+/// are ignored.) A statement that read all kept or all deleted rows would read thousands of blocks.
+/// Statements that are executed only a few times are not checked, because they read the catalog or
+/// count the backlog.
 fn assert_no_statement_reads_more(log: &str, at_least: usize) {
     const SMALLER: usize = 12;
     let mut deletes = 0;
@@ -80,7 +82,8 @@ fn assert_no_statement_reads_more(log: &str, at_least: usize) {
     assert!(deletes >= at_least, "the log contains only {deletes} deletes");
 }
 
-/// Runs the preset in this scan order, in chunks of 1,000 rows. Returns the number of deleted rows.
+/// Runs with the built-in targets for these tables, in this scan order and in chunks (transactions)
+/// of 1,000 rows. Returns the number of deleted rows.
 async fn deleted(database: &Database, order: &str) -> i64 {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(

@@ -17,8 +17,8 @@ async fn keycloak_preset_deletes_exactly_the_due_rows() {
             ("public", "revoked_token"),
             ("public", "single_use_object"),
         ],
-        // An online and an offline session have the same ID, with two client sessions each. Realm r0
-        // does not exist.
+        // An online and an offline session have the same ID, with two client sessions each. Realm
+        // r0 does not exist.
         columns: &[
             ("realm.id", "'r' || i"),
             ("realm.sso_idle_timeout", "(ARRAY[0, 1800, 400000])[1 + i % 3]"),

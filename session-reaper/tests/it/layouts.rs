@@ -1,4 +1,4 @@
-//! Table layouts: partitions, inheritance, children, and the heap scan order.
+//! Tables with partitions, inheritance or children, and the scan in heap order (block by block).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

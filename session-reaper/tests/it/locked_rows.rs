@@ -129,8 +129,8 @@ async fn unlocked_rows_in_many_key_ranges_are_deleted_at_the_end() {
     assert_eq!(target["remaining"], 0);
 }
 
-/// Parks the statement after it has taken its snapshot and before it reads a row, and commits
-/// `update`. The statement sees the update only when it locks the rows.
+/// Stops the statement after it has taken its snapshot and before it reads a row, commits `update`,
+/// and lets the statement continue. The statement sees the update only when it locks the rows.
 async fn written_between_snapshot_and_lock(update: &str) -> (testkit::Reaped, Database) {
     let database = Database::create().await;
     let strict = format!(

@@ -21,11 +21,11 @@ const EVERY_SECOND: (&str, &str) = ("SCHEDULE", "* * * * * *");
 const ALLOW_ALL: (&str, &str) = ("MAX_FRACTION", "1");
 /// A watchdog timeout of 400 ms, for which the daemon sends a keep-alive every 100 ms.
 const WATCHDOG: (&str, &str) = ("WATCHDOG_USEC", "400000");
-/// Deletes row by row, so that a run takes long.
+/// Settings that delete one row at a time, so that a run takes long.
 const SLOWLY: [(&str, &str); 3] =
     [("MAX_CHUNK", "1"), ("CHUNK_TIME", "10ms"), ("DUTY_CYCLE", "0.2")];
 
-/// A stand-in for systemd: a socket, and the lines received from it.
+/// A simulated systemd: a socket, and the lines that it has received.
 struct Manager {
     directory: TempDir,
     lines: Arc<Mutex<Vec<String>>>,

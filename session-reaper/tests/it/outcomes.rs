@@ -150,7 +150,7 @@ async fn slow_delete(database: &Database, seconds: f64) {
         .await;
 }
 
-/// Makes a statement that deletes more than `rows` of the first 100 sessions execute `instead`.
+/// If a statement deletes more than `rows` of the first 100 sessions, makes it execute `instead`.
 async fn refuse_more_than(database: &Database, rows: u32, instead: &str) {
     database
         .execute(&format!(

@@ -40,8 +40,8 @@ async fn run(database: &Database, config: &str, args: &[&str]) -> (Option<i32>, 
 
 const T: &str = "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '1d' }, { reason = 'ended', column = 'ended_at', keep = '2h' }]\n";
 
-/// Creates 4,000 rows: 1,000 old rows, 400 of which have also ended, 200 rows that have only ended,
-/// and 2,800 live rows.
+/// Creates 4,000 rows. 1,000 rows are due because they are old, and 400 of these also because they
+/// have ended. 200 rows are due only because they have ended, and 2,800 rows are not due.
 async fn filled() -> Database {
     let database = Database::empty().await;
     database

@@ -1,4 +1,5 @@
-//! Tables as a project creates them, filled with all kinds of rows around the retention times.
+//! Tables as a project creates them, filled with rows whose times are around the end of their
+//! retention periods.
 
 use testkit::{Database, Reaped};
 use tokio_postgres::Client;
@@ -19,9 +20,9 @@ pub(crate) struct Case {
     pub(crate) due: &'static str,
 }
 
-/// SQL for times around and exactly at the usual retention times. No time is within five minutes of
-/// the current time, because `where` conditions use the start of the statement, which is later than
-/// the start of the run.
+/// SQL for times at the end of the usual retention periods, and shortly before and after it. No
+/// time is within five minutes of the current time, because `where` conditions use the start of the
+/// statement, which is later than the start of the run.
 const TIMES: &str = "
     SELECT array_agg(CASE WHEN abs(extract(epoch FROM now() - at)) < 300 THEN at + interval '1 hour' ELSE at END)
         || ARRAY['infinity', 'infinity', 'infinity', 'infinity']::timestamptz[] AS times
@@ -30,7 +31,8 @@ const TIMES: &str = "
             AS around,
         generate_series(0, 3) AS minutes, LATERAL (SELECT now() - keep + around + minutes * interval '1 minute') AS t (at)";
 
-/// SQL for a random one of the times as seconds since 1970, which has no infinite values.
+/// SQL for a random one of the times, as seconds since 1970. Infinite times are excluded, because
+/// they have no such value.
 macro_rules! epoch {
     () => {
         "extract(epoch FROM least(times[1 + floor(random() * cardinality(times))::int], now() + interval '9 years'))"
@@ -108,7 +110,7 @@ fn indexes(preset: &str) -> Vec<String> {
     statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
 }
 
-/// Runs with this `reaper.toml` as the owner of the tables, with a usual chunk size.
+/// Runs as the owner of the tables, with this `reaper.toml` and a usual chunk size.
 pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
     testkit::reap_by(database, config, &[("MAX_CHUNK", "5000")]).await
 }

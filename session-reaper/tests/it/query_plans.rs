@@ -13,7 +13,7 @@ use testkit::{Database, Program, Server, binary, reap_by};
 const T: &str =
     "[[target]]\ntable = 't'\ndue = [{ reason = 'old', column = 'due', keep = '10d' }]\n";
 
-/// Forty thousand rows, whose times are in another order than their keys.
+/// Inserts forty thousand rows. The order of their times differs from the order of their keys.
 const ROWS: &str =
     "INSERT INTO t SELECT n, now() - (n * 7919 % 40000) * interval '2 minutes', repeat('x', 200)
                     FROM generate_series(1, 40000) AS n";

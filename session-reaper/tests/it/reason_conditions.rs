@@ -16,8 +16,8 @@ const TOKENS: &str = "
         now() - (n % 7 - 2) * interval '1 day', CASE WHEN n % 5 = 0 THEN now() - interval '3 days' END
     FROM generate_series(1, 3000) AS n;";
 
-/// Expired tokens are due unless they are offline tokens; used tokens are due if they are refresh or
-/// offline tokens.
+/// Expired tokens are due unless they are offline tokens; used tokens are due if they are refresh
+/// or offline tokens.
 const DUE: &str = r#"
 due = [
     { reason = "expired", column = "expires_at", keep = "1d", where = "kind <> 'offline'" },

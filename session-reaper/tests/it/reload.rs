@@ -112,8 +112,8 @@ async fn targets_apply_from_the_next_run_of_a_daemon() {
     program.signal("HUP");
     program.log_event("configuration_reloaded").await;
     bench.wait_until_empty("u").await;
-    // Later runs begin with the latest limits. Only a run that was active at the reload, which there
-    // may be, changes its limits.
+    // Later runs begin with the latest limits. Only a run that was active at the reload, which
+    // there may be, changes its limits.
     for _ in 0..2 {
         bench.database.execute("INSERT INTO t VALUES (1, now() - interval '2 days')").await;
         bench.wait_until_empty("t").await;

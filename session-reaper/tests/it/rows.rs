@@ -14,9 +14,9 @@ use proptest::test_runner::{Config, TestRunner};
 use testkit::{Database, Reaped, expired_sessions, reap};
 use tokio::runtime::Runtime;
 
-/// Generates a time as SQL. The time is a few microseconds from the cutoff (`days` ago), up to 400
-/// ms after it, half a day or a day from it, or infinite. There are only a few different times, so
-/// that many rows share a time.
+/// Generates an SQL expression for a time near the cutoff, which is `days` ago: a few microseconds
+/// before or after it, up to 400 ms after it, or half a day or a day away. The time may also be
+/// infinite. There are only a few different times, so that many rows have the same one.
 fn time_around(days: i64) -> impl Strategy<Value = String> {
     let offset = prop_oneof![
         (-3_i64..=3).prop_map(|us| format!("interval '{us} us'")),

@@ -14,8 +14,8 @@ const CONFIG: &str = "
 /// The condition of the partial index for [`CONFIG`].
 const TO_SET: &str = "(ip IS NOT NULL OR (user_agent = ''::text) IS NOT TRUE)";
 
-/// Creates logins, two thirds of which are older than 30 days. The role of the reaper may not delete
-/// them.
+/// Creates logins, two thirds of which are older than 30 days. The role of the reaper may not
+/// delete them.
 async fn database(more: &str) -> Database {
     let database = Database::create().await;
     database

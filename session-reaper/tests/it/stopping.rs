@@ -1,4 +1,5 @@
-//! A run ends soon after a signal, or after its maximum runtime, whatever it is waiting for.
+//! A run ends soon after a signal, or after the end of its maximum runtime, even if it is waiting
+//! for something.
 //!
 //! Each test blocks a run by a lock that is never released, or by a server that does not respond.
 //! Without the mechanism that is tested, the run would end only after a minute or never, and would

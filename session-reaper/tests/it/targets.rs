@@ -1,5 +1,5 @@
-//! Targets in `reaper.toml` on tables of any kind: which can be reaped, and which are refused and
-//! why.
+//! Targets in `reaper.toml` on tables of any kind: those from which the reaper deletes, and those
+//! that it refuses, with the reason.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

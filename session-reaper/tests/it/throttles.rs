@@ -1,4 +1,5 @@
-//! Throttles: a run waits, logs the reason, and continues, or ends after `MAX_THROTTLE`.
+//! Throttles: a run waits and logs the reason. It continues when the reason is gone, or ends after
+//! `MAX_THROTTLE`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -35,8 +36,8 @@ async fn run_command(database: &Database, args: &[&str]) -> Value {
     serde_json::from_str(&program.stdout()).unwrap()
 }
 
-/// Asserts that the run exited 75 and deleted nothing. Returns the reason, which must be the same in
-/// the report and in the history.
+/// Asserts that the run exited 75 and deleted nothing. Returns the reason, which must be the same
+/// in the report and in the history.
 async fn abandoned(database: &Database, run: &Reaped, outcome: &str) -> String {
     assert_eq!(run.code, Some(75), "{}{}", run.report, run.stderr);
     assert_eq!(run.report["outcome"], outcome, "{}", run.report);

@@ -1,4 +1,4 @@
-//! State that a daemon keeps between scheduled runs.
+//! The state that a daemon keeps between scheduled runs.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -28,10 +28,10 @@ async fn runs(client: &Client) -> i64 {
         .get(0)
 }
 
-/// Waits until `more` further runs have ended. Returns the number of runs that have ended, and the
-/// number of index blocks of the table that these runs have read. Each run has its own connections,
-/// and a connection reports its counts before it disappears. The function therefore also waits for
-/// the connections that are open when the last run has ended.
+/// Waits until `more` further runs have ended. Returns the number of all runs that have ended, and
+/// the number of index blocks of the table that they have read. A connection reports its counts
+/// before it closes. Therefore, the function also waits until the connections of the last run are
+/// closed.
 async fn after_runs(client: &Client, more: i64) -> (i64, i64) {
     const OPEN: &str = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity
          WHERE application_name = 'session-reaper' AND pid = ANY (coalesce($1, array[pid]))";

@@ -14,8 +14,8 @@ use testkit::{Database, HANG, ParkAt, Parking, Program, eventually, start_reaper
 /// Both daemons run at the same times, in small chunks (transactions).
 const TOGETHER: [(&str, &str); 2] = [("SCHEDULE", "* * * * * *"), ("MAX_CHUNK", "5")];
 
-/// Slows down each delete and records its row, transaction and connection. Each run has its own
-/// connection.
+/// Makes each deletion of a row slow, and records its row, transaction and connection. Each run has
+/// its own connection.
 async fn watch_deletes(database: &Database) {
     database
         .execute(
@@ -55,7 +55,7 @@ async fn all_gone(database: &Database) {
     .await;
 }
 
-/// Returns the number of scheduled times whose runs have ended.
+/// Returns the number of scheduled times for which a run has ended.
 async fn ticks(database: &Database) -> i64 {
     database
         .one("SELECT count(DISTINCT date_trunc('second', started_at)) FROM reaper_runs WHERE finished_at IS NOT NULL")
@@ -135,7 +135,7 @@ async fn two_daemons_delete_each_row_once_and_never_in_parallel() {
     assert_eq!(strange, "");
 }
 
-/// Returns the process ID of the daemon whose run is parked after it has deleted some rows.
+/// Returns the process ID of the daemon whose run is stopped after it has deleted some rows.
 async fn at_work(database: &Database) -> u32 {
     let (client, mut instance) = (database.client().await, None);
     eventually("one daemon is in the middle of a run", async || {

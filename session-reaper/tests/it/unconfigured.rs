@@ -35,7 +35,7 @@ fn has_event(program: &Program, event: &str) -> bool {
     lines.into_iter().any(|line| line["fields"]["event"] == event)
 }
 
-/// Asserts that every command that would delete rows, or report rows to delete, exits 78.
+/// Asserts that every command that would delete rows, or show rows to delete, exits 78.
 async fn is_refused(database: &Database, env: &[(&str, &str)], what: &str) {
     for args in [&["run", "--yes", "--force-unsafe"][..], &["daemon"], &["plan"], &["check"]] {
         let (code, program) = end_of(database, args, env).await;

@@ -12,8 +12,7 @@ use reaper::BacklogSnapshot;
 /// Maximum line length. Longer lines are truncated; the JSON output is complete.
 const WIDTH: usize = 100;
 
-/// Returns the text. The results of writing to a `String` are ignored, because such a write cannot
-/// fail.
+/// Returns the text. Writing to a `String` cannot fail, so the results of the writes are ignored.
 pub(super) fn text(status: &Status) -> String {
     let mut text = status.database.address.heading();
     let _ =
@@ -150,7 +149,7 @@ fn moment(time: DateTime<Utc>) -> String {
     reaper::time::text(time)
 }
 
-/// Returns the difference between two times, in the two largest units.
+/// Returns the difference between two times in its two largest units, such as hours and minutes.
 fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
     let seconds = (later - earlier).num_seconds().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);

@@ -1,4 +1,5 @@
-//! Proposals that must not be certain, because they might delete rows that are still needed.
+//! Tables for which `discover` must not be certain, because its proposal might delete rows that are
+//! still needed.
 
 use serde_json::{Value, json};
 use testkit::Database;

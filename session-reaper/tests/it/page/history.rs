@@ -2,8 +2,8 @@
 
 use testkit::Database;
 
-/// Inserts the runs: nights are quiet, one run failed, one was partial, and one was skipped because
-/// another reaper held the lock.
+/// Inserts the runs. At night, they deleted few rows. One run failed, one was partial, and one was
+/// skipped because another reaper held the lock.
 pub(crate) async fn of_a_day(database: &Database) {
     database
         .execute(
