@@ -17,9 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::credentials::clients::{ClientId, Clients};
 use crate::credentials::{Argon2Memory, SecretHash};
 
-/// Time during which an accepted secret is not checked against its argon2id hash again.
+/// The time during which an accepted secret is not checked against its argon2id hash again.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// Maximum number of accepted secrets that are remembered.
+/// The maximum number of accepted secrets that are remembered.
 const MOST_REMEMBERED: u64 = 1024;
 /// Maximum time for which a request waits until its argon2id hash can be computed. In this time,
 /// about a dozen other hashes can be computed.
@@ -33,7 +33,8 @@ pub struct ClientCheck {
 
 /// The state needed to check argon2id hashes, which earlier releases stored.
 struct OldHashes {
-    /// Keyed hashes, each made from an accepted combination of client id, secret and stored hash.
+    /// The secrets that were accepted, as keyed hashes. Each hash is made from a client id, its
+    /// secret and its stored hash.
     good: Cache<[u8; 32], ()>,
     /// The key with which the hashes in `good` are made. Each process generates a random key.
     key: [u8; 32],

@@ -8,15 +8,15 @@ use moka::sync::Cache;
 use schema::ids::SessionId;
 use schema::issued::FamilyKey;
 
-/// Maximum number of keys, which take about 10 MB.
+/// The maximum number of keys. That many keys take about 10 MB.
 const CAPACITY: u64 = 50_000;
-/// A key that is not used for this long is dropped. Clients refresh when their access token
-/// expires, which is after at most half an hour. If this process has not used the key of a family
-/// for an hour, the requests for the family probably reach another process.
+/// The time after which an unused key is dropped. Clients refresh when their access token expires,
+/// which is after at most half an hour. If this process has not used a key for an hour, the
+/// requests of that session probably reach another process.
 const TIME_TO_IDLE: Duration = Duration::from_hours(1);
 
-/// A bounded cache. A key never changes, so an entry is never stale. The rotation itself checks
-/// whether the family still exists and which token is current.
+/// A bounded cache. A key never changes, so an entry is never outdated. The statement that rotates
+/// a token checks whether the family still exists and which token is current.
 pub struct FamilyKeys(Cache<SessionId, FamilyKey>);
 
 impl Default for FamilyKeys {

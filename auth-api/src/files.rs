@@ -1,4 +1,4 @@
-//! Small files, such as secrets, that are replaced as a whole or not at all.
+//! Reads and replaces small files, such as secrets. A file is replaced as a whole or not at all.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -25,7 +25,7 @@ pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Other users of this machine can change a file that controls access.
+/// The error for a file that controls access and that other users of this machine can change.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "other users can write to it (mode {0:04o}) and so choose its content; run `chmod o-w` on it"

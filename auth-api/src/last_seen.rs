@@ -1,4 +1,5 @@
-//! Last-seen times of cookie sessions, which are written outside the request path.
+//! The last-seen times of cookie sessions. They are not written during a request, but by a separate
+//! task.
 //!
 //! A request only puts its session into a bounded queue, at most once a minute, and one task writes
 //! the queued sessions. If an update is dropped because the queue is full or the database is
@@ -18,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{Database, DatabaseError, timed};
 use crate::metrics;
 
-/// Minimum time between two updates of a session.
+/// The minimum time between two updates of a session.
 const PAUSE: Duration = Duration::from_mins(1);
 /// Maximum number of queued sessions. A busy server queues about this many sessions in a second.
 const QUEUE: usize = 4096;
-/// Maximum number of sessions per statement.
+/// The maximum number of sessions per statement.
 const BATCH: usize = 256;
 
 /// The queue of sessions whose last-seen time must be written.

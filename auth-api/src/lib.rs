@@ -17,8 +17,8 @@
 //!   and logged as one line, so that a flood does not fill the log.
 //! - [`redis`]: the connection to Redis, with a circuit breaker, so that requests do not wait for a
 //!   Redis server that does not respond.
-//! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: bodies,
-//!   problem documents, the request log.
+//! - [`state`]: the state shared by all requests; [`clock`]: the database's time; [`http`]: request
+//!   bodies, error responses, the request log.
 //! - [`config`]: the settings, read once; [`commands`]: one file per subcommand; `files`: reading
 //!   and atomic replacement of small files; [`telemetry`]: logs and [`metrics`].
 //!

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use auth_api::commands::{self, Cli};
 use auth_api::telemetry;
 
-/// The allocator. A request makes about a hundred small allocations, on any of the threads, so the
-/// speed of the allocator matters.
+/// The memory allocator. A request makes about a hundred small allocations, on any of the threads,
+/// so a fast allocator is noticeable.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -207,7 +207,7 @@ pub(crate) fn count_revoked(reason: RevokedReason, sessions: usize) {
 /// The `route` label of requests without an endpoint: unknown paths, other methods, and CORS
 /// preflight requests.
 const UNMATCHED: &str = "unmatched";
-/// The status of a request whose client disconnected before the response. Proxies log the same
+/// The status for a request whose client disconnected before the response. Proxies log the same
 /// status.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
@@ -271,7 +271,7 @@ pub(crate) fn in_seconds(time: DateTime<Utc>) -> f64 {
     time.timestamp() as f64
 }
 
-/// Sets the creation times of the signing keys. See [`forget_signing_key`] for removed keys.
+/// Sets the creation times of the signing keys. For removed keys, call [`forget_signing_key`].
 pub(crate) fn show_signing_keys(keys: &SigningKeys) {
     for (kid, made_at) in keys.made() {
         gauge!(SIGNING_KEY_CREATED, "kid" => kid.to_owned()).set(in_seconds(made_at));

@@ -46,15 +46,15 @@ pub enum Kind {
 #[derive(Default)]
 pub struct Repeats(Mutex<HashMap<Repeated, Occurrences>>);
 
-/// Rejections of one kind. `who` is a network or a wallet, or empty if senders are not
-/// distinguished.
+/// Identifies rejections that are counted together. `who` is a network or a wallet, or empty if
+/// senders are not distinguished.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Repeated {
     kind: Kind,
     who: String,
 }
 
-/// Rejections that are logged as one event.
+/// A number of rejections that are logged as one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
     /// The kind of the rejections.
@@ -96,13 +96,14 @@ impl Repeats {
         first
     }
 
-    /// Returns the sums whose interval has ended, to be logged. Must be called regularly.
+    /// Returns the sums whose interval has ended, so that they can be logged. Must be called
+    /// regularly.
     #[must_use]
     pub fn due(&self) -> Vec<Sum> {
         self.due_at(Instant::now(), INTERVAL)
     }
 
-    /// Returns all sums, to be logged at shutdown.
+    /// Returns all sums, so that they can be logged at shutdown.
     #[must_use]
     pub fn all(&self) -> Vec<Sum> {
         self.due_at(Instant::now(), Duration::ZERO)

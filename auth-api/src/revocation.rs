@@ -13,8 +13,8 @@ use crate::http::credential::VerifiedCredential;
 use crate::metrics;
 use crate::state::State;
 
-/// A credential with which its holder may end the session. The credential is authentic, but only
-/// the database shows whether it was issued.
+/// A credential with which its holder may end the session. The credential is authentic (its tag or
+/// signature is valid), but only the database shows whether it was issued.
 pub(crate) enum Proof {
     /// An access token of this session. It is signed, so it cannot be forged with `AUTH_SECRET`.
     Access(SessionId),
@@ -121,8 +121,8 @@ pub(crate) async fn end(
     Ok(if ended { Ended::Now } else { Ended::Before })
 }
 
-/// Returns whether the credential was issued. Also returns `true` if the session no longer exists,
-/// because the credential cannot be checked and there is no session to end.
+/// Returns whether the credential was issued. Also returns `true` if the session no longer exists:
+/// the credential can then not be checked, and there is no session to end.
 async fn was_issued(state: &State, proof: &Proof) -> Result<bool, DatabaseError> {
     if let Proof::Access(_) = proof {
         return Ok(true);

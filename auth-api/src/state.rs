@@ -1,4 +1,4 @@
-//! State that all requests share.
+//! The state that all requests share.
 
 use std::sync::Arc;
 

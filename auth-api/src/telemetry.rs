@@ -44,11 +44,12 @@ pub fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
     logging.map_err(|error| anyhow::anyhow!("cannot initialize logging: {error}"))
 }
 
-/// Returns whether an event may be logged at all. The PostgreSQL driver logs the notices of
-/// triggers, and every statement with its parameters, which include token hashes and sealed tokens.
-/// Of the driver's events, only warnings and errors are logged, whatever `RUST_LOG` contains. A
-/// directive in the [`EnvFilter`] itself would be overridden by a more specific one, such as
-/// `tokio_postgres::query=debug` or `[request]=trace`.
+/// Returns whether an event may be logged, whatever `RUST_LOG` contains. Of the events of the
+/// PostgreSQL driver, only warnings and errors are logged, because the driver also logs the notices
+/// of triggers, and every statement with its parameters, which include token hashes and sealed
+/// tokens. A directive in the [`EnvFilter`] would not be sufficient, because `RUST_LOG` could
+/// override it with a more specific one, such as `tokio_postgres::query=debug` or
+/// `[request]=trace`.
 fn may_be_logged(event: &Metadata<'_>) -> bool {
     let driver = ["tokio_postgres", "postgres_protocol", "postgres_types"];
     let of_driver = driver.iter().any(|name| {

@@ -1,4 +1,5 @@
-//! Filters that select sessions. This module parses their text into a [`Filter`] for the database.
+//! Filters that select sessions. This module parses the text of the filters into a [`Filter`] for
+//! the database.
 
 use std::fmt;
 
@@ -48,7 +49,7 @@ pub(crate) struct InvalidArgument {
 }
 
 impl FilterArgs {
-    /// Returns `true` if no filter is set. Without a filter, all sessions are selected.
+    /// Returns `true` if no filter is set, so that all sessions are selected.
     pub(crate) fn is_empty(&self) -> bool {
         self.given().next().is_none()
     }

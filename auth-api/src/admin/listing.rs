@@ -21,7 +21,7 @@ use crate::domain::Network;
 use crate::domain::Transport;
 
 /// The default number of sessions in a page. In the order `activity`, this is also the maximum
-/// number. A list in the order `activity` reads all matching sessions, so it has only one page.
+/// number, and there is only one page, because each page would have to read all matching sessions.
 const LIMIT: u16 = 200;
 /// The maximum number of sessions in a page.
 const MAX_LIMIT: u16 = 1000;

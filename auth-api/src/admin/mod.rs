@@ -1,4 +1,4 @@
-//! The operations for operators: authentication by token ([`token`]), selection of sessions
+//! The functions for operators: authentication by a token ([`token`]), selection of sessions
 //! ([`filter`]), [`listing`], and revocation ([`sweep`]).
 //!
 //! The HTTP API (`routes::admin`) and the command line (`commands::admin`) use this module. They

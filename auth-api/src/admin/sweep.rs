@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 /// sessions within `REDIS_TIMEOUT`.
 const CHUNK: usize = 500;
 
-/// Walks over the sessions that match a filter, and ends them. A dry run selects the same sessions,
+/// The progress of ending the sessions that match a filter. A dry run selects the same sessions,
 /// but does not end them.
 #[derive(Debug)]
 pub(crate) struct Sweep {

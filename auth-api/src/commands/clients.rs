@@ -122,7 +122,7 @@ fn secret_from_stdin() -> anyhow::Result<SecretString> {
     Ok(line.trim().into())
 }
 
-/// The maximum number of bytes to read, which is far more than the length of any secret.
+/// The maximum number of bytes to read. It is far more than the length of any secret.
 const MAX_SECRET_LENGTH: u64 = 4096;
 
 const RELOAD: &str = "Send SIGHUP to every auth-api process to apply the change.";

@@ -149,7 +149,7 @@ fn size(text: &str) -> Result<usize, &'static str> {
 }
 
 impl Bounds {
-    /// Returns the maximum number of connections from one network that is not exempt.
+    /// Returns the maximum number of connections from a network to which the limit applies.
     #[must_use]
     pub fn network_share(&self) -> usize {
         self.connections_per_network.unwrap_or((self.connections / 10).max(1))

@@ -1,5 +1,5 @@
-//! Defaults of settings. `docs/configuration.md` lists the defaults, and a test compares that page
-//! with the defaults in effect.
+//! The defaults of settings. `docs/configuration.md` lists the defaults, and a test compares that
+//! page with the defaults in effect.
 //!
 //! The defaults of the rate limits are in `limits`. The defaults of the limits on connections and
 //! requests are in `bounds`.
@@ -18,8 +18,8 @@ pub(super) const BIND: &str = "127.0.0.1:8080";
 /// Lifetime of a challenge.
 pub(super) const CHALLENGE_TTL: Duration = Duration::from_mins(5);
 
-/// Maximum time that a request waits for a database connection. The limit is longer than any
-/// statement takes under load, and shorter than the time that a person is willing to wait.
+/// The maximum time that a request waits for a database connection. It is longer than any statement
+/// takes under load, and shorter than the time that a person is willing to wait.
 pub(super) const DATABASE_CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle time after which an unused connection is closed.

@@ -73,9 +73,9 @@ pub enum InvalidProxies {
     TooLarge(IpNet),
 }
 
-/// Returns the shortest prefix length that is accepted. With it, a network may be as large as a
-/// private network together with the adjacent network (10.0.0.0/8 and 11.0.0.0/8), or as the
-/// allocations of the largest members of an address registry.
+/// Returns the shortest prefix length that is accepted. It permits the largest networks that a
+/// deployment may own: a private network together with the adjacent one (10.0.0.0/8 and
+/// 11.0.0.0/8), and the allocation of the largest member of an address registry.
 fn shortest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 7,
@@ -91,7 +91,7 @@ impl TrustedProxies {
         Ok(Self { networks, header: ProxyHeader::default() })
     }
 
-    /// Returns the same proxies with this header.
+    /// Returns the same proxies, with `header` as the header that they set.
     #[must_use]
     pub fn writing(self, header: ProxyHeader) -> Self {
         Self { header, ..self }

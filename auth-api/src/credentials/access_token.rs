@@ -177,8 +177,8 @@ impl AccessTokens {
         &self.issuer
     }
 
-    /// Returns `client_id`. The value is the same in all tokens, whichever client logged in,
-    /// because this service issues the tokens itself.
+    /// Returns the claim `client_id`. It is the same in all tokens, whichever program logged in,
+    /// because these programs have no client ids of their own.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         CLIENT_ID

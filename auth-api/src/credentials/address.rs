@@ -14,8 +14,8 @@ pub struct AccountAddress {
 /// Why an address cannot log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// The text is not a `G…` strkey. An `M…` strkey is an alias of a `G…` strkey. If it were
-    /// accepted, one wallet would become two users. A `C…` strkey contains no key.
+    /// The text is not a `G…` strkey. An `M…` strkey is not accepted, because it is an alias of a
+    /// `G…` strkey, so that one wallet would become two users. A `C…` strkey contains no key.
     #[error("not a Stellar account address (56 characters that begin with G)")]
     NotAnAccount,
     /// The 32 bytes in the address do not encode a point on the curve, or are not the canonical

@@ -9,9 +9,9 @@ use crate::domain::{Network, PublicUrl};
 /// A message for a wallet to sign, modeled on EIP-4361 but for Stellar (message format:
 /// docs/api.md).
 ///
-/// Challenges are stateless. The nonce contains 16 random bytes and a keyed BLAKE3 hash of
-/// everything else in the message. So an unauthenticated request writes nothing, and a message that
-/// differs from an issued one in any byte is rejected.
+/// A challenge is not stored, so an unauthenticated request writes nothing. Instead, its nonce
+/// contains 16 random bytes and a keyed BLAKE3 hash of everything else in the message. A message
+/// that differs from an issued one in any byte is therefore rejected.
 #[derive(Clone, Debug)]
 pub struct Challenge {
     /// The text to sign, byte for byte.

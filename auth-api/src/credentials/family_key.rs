@@ -8,15 +8,16 @@ pub(super) const RANDOM_LENGTH: usize = 16;
 /// The length of a proof in bytes. It is 128 bits, the same as the length of a token's tag.
 pub(super) const PROOF_LENGTH: usize = 16;
 
-/// Generates a key for the token family of a new session.
+/// Generates a key for the token family of a new session, which consists of all its refresh tokens.
 pub fn fresh_family_key() -> Result<FamilyKey, getrandom::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut_slice())?;
     Ok(FamilyKey::new(bytes))
 }
 
-/// Returns the proof that a token was made with the key of its family: the keyed BLAKE3 hash of
-/// session id ‖ generation ‖ random bytes, truncated.
+/// Returns the proof that a refresh token was made with the key of its family (all refresh tokens
+/// of the session). The proof is a keyed BLAKE3 hash of session id ‖ generation ‖ random bytes,
+/// truncated.
 pub(super) fn prove(
     key: &FamilyKey,
     session_id: SessionId,

@@ -8,8 +8,8 @@ const NONCE_LENGTH: usize = 24;
 
 /// Seals (encrypts) a token for the holder of its predecessor. The sealed token can be opened only
 /// with both the predecessor's secret and `AUTH_SECRET`. An attacker who has a used token and the
-/// history of the database row (WAL, a backup, a log) cannot open it. Neither can an attacker who
-/// has `AUTH_SECRET` and the database.
+/// history of the database row (from WAL, a backup or a log) cannot open it, and neither can an
+/// attacker who has `AUTH_SECRET` and the database.
 ///
 /// The algorithm is XChaCha20-Poly1305 with a key derived from the predecessor's secret and the
 /// first of `secrets`, and with the `head` of the sealed token as associated data. The result has

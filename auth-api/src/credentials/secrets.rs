@@ -138,8 +138,8 @@ impl Secrets {
     }
 }
 
-/// Derives the key from `AUTH_SECRET` and the secret of the predecessor, each of which has a fixed
-/// length. Neither secret opens a sealed successor without the other.
+/// Derives the key from `AUTH_SECRET` and the secret of the predecessor, so that both are required
+/// to open a sealed successor. Both have a fixed length.
 fn seal_key(derived: &Derived, predecessor: &[u8]) -> SealKey {
     let mut hasher = blake3::Hasher::new_derive_key(SEAL_CONTEXT);
     hasher.update(derived.seal.as_slice()).update(predecessor);

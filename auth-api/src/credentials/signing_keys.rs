@@ -231,8 +231,8 @@ impl SigningKeys {
         statuses
     }
 
-    /// Returns when a key begins to sign, according to the name of its file. Must not be called for
-    /// the oldest key, which signs from the beginning.
+    /// Returns when a key begins to sign, according to the name of its file. Does not apply to the
+    /// oldest key, which signs from the beginning.
     fn signs_from(&self, key: &Key) -> DateTime<Utc> {
         key.made_at.checked_add_signed(self.delay).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }

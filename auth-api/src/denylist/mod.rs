@@ -2,13 +2,13 @@
 //! token requires one lookup, which takes well under a millisecond.
 //!
 //! PostgreSQL is authoritative. Redis is a cache that may be lost, emptied, restored from an old
-//! dump, or failed over at any time. So the result "not denied" is trusted only with proof that the
-//! list is complete:
+//! dump, or replaced by a failover at any time. So the result "not denied" is trusted only with
+//! proof that the list is complete:
 //!
 //! - a lookup reads `deny:{sid}` *and* the marker `deny:complete` in one command;
 //! - a [`rebuild`] from PostgreSQL sets the marker only if the epoch that the rebuild started with
 //!   still exists. An epoch is a random value in Redis; if Redis is flushed in the meantime, the
-//!   epoch is deleted. The marker expires after three sync intervals;
+//!   epoch is deleted. The marker expires after three times the interval between two rebuilds;
 //! - after each connection or reconnection, this process does not trust the list until its own
 //!   rebuild has completed over that connection.
 //!

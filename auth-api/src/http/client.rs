@@ -82,9 +82,9 @@ type Hop = Option<IpAddr>;
 /// Determines the address of the client by following the request back through the trusted proxies,
 /// using only the header that these proxies set.
 ///
-/// The other header is never read. A proxy forwards that header unchanged from the client, so a
-/// client could use the header to choose its own address, or to hide behind the proxy's address by
-/// making the two headers disagree.
+/// The other header is never read. A proxy forwards it unchanged, so a client could use it to
+/// choose its own address, or to hide behind the proxy's address by sending two headers that
+/// contradict each other.
 fn address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
     let hops = match trusted.header() {
         ProxyHeader::XForwardedFor => x_forwarded_for,

@@ -1,15 +1,16 @@
 //! Limits the number of connections to the API port, in total and for each network, and chooses the
 //! connection to close when there are too many.
 //!
-//! Each network has a share of the connections, and the port has a limit. HTTP clients expect that
-//! a connection without a request in progress can be closed at any time (RFC 9112 §9.6). So the
-//! connection that has been idle longest is closed to make room for a new one: a connection of the
-//! same network if that network has reached its share, or of any network if the port is nearly
-//! full. Connections with a request in progress are never closed here.
+//! There is a maximum number of connections for each network, its *share*, and for the port. HTTP
+//! clients expect that a connection without a request in progress can be closed at any time (RFC
+//! 9112 §9.6). To make room for a new connection, the one that has been idle longest is therefore
+//! closed: a connection of the same network if that network has reached its share, or of any
+//! network if the port is nearly full. Connections with a request in progress are never closed
+//! here.
 //!
 //! The registry contains no file descriptors. To close a connection, it signals the task that
-//! watches the connection. That task owns a duplicate of the socket ([`bounds`](super::bounds)), so
-//! it can never shut down a descriptor that was closed and reused.
+//! watches the connection ([`bounds`](super::bounds)). That task owns a duplicate of the socket, so
+//! it can never shut down a descriptor that was closed and reused for another connection.
 
 mod table;
 
@@ -36,7 +37,7 @@ pub struct Connections {
     table: Mutex<Table>,
 }
 
-/// The place of a connection in the registry. Dropping this value frees the place.
+/// The entry of a connection in the registry. Dropping this value removes the entry.
 pub(super) struct Place {
     connections: Arc<Connections>,
     id: u64,
@@ -55,8 +56,8 @@ impl Connections {
         Self { capacity, share_of_all, trusted, table: Mutex::default() }
     }
 
-    /// Registers a new connection. Returns `Err` if there is no place for the connection. In that
-    /// case, the connection must be closed immediately.
+    /// Registers a new connection. Returns `Err` if the connection exceeds a limit and no other
+    /// connection can be closed. The caller must then close the connection immediately.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: IpAddr,

@@ -1,10 +1,10 @@
-//! Cookie sessions in use: which token is valid, when it is replaced, and when an old token is
-//! treated as a copy.
+//! The use of cookie sessions: which token is valid, when it is replaced, and when an old token is
+//! considered a copy.
 //!
-//! A session's token is replaced when the expiry of the session is extended. If a navigation is
-//! aborted, the browser discards the response that contains the new token. The old token therefore
-//! remains valid, and each request with it returns the same new token again, until a request
-//! presents the new token. After that, the old token remains valid for `REFRESH_REUSE_GRACE`, for
+//! A session's token is replaced when the expiry of the session is extended. If the user aborts a
+//! navigation, the browser discards the response that contains the new token. Therefore, until a
+//! request presents the new token, the old token remains valid, and each request with it returns
+//! the same new token again. After that, the old token remains valid for `REFRESH_REUSE_GRACE`, for
 //! requests that are in progress.
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ enum TokenStatus {
     Current,
     /// The previous token, while it is still valid.
     Previous,
-    /// The previous token, when it is no longer valid.
+    /// The previous token, after it has become invalid. Its use counts as reuse.
     Reuse,
     /// Neither the current token nor the previous one.
     Unknown,
@@ -158,9 +158,9 @@ impl PresentedCookie<'_> {
         }
     }
 
-    /// Returns whether this request may extend the session. Browsers report which site caused a
-    /// request (`Sec-Fetch-Site`, Fetch Metadata). A request that another site caused is not a use
-    /// of the session by the user.
+    /// Returns whether this request may extend the session. Browsers report in `Sec-Fetch-Site`
+    /// (Fetch Metadata) which site caused a request. A request that another site caused is not a
+    /// use of the session by the user.
     fn may_slide(&self) -> bool {
         let mut sites = self.request.headers().get_all("Sec-Fetch-Site");
         match (sites.next(), sites.next()) {

@@ -79,8 +79,8 @@ fn parse(body: &[u8]) -> Result<Form, OAuthError> {
     token.map(|token| Form { token }).ok_or_else(|| invalid("The parameter `token` is missing."))
 }
 
-/// The maximum number of parameters. The standards define four, so a form with many more is not
-/// legitimate.
+/// The maximum number of parameters. The standards define four, so no legitimate form has many
+/// more.
 const MOST_PARAMETERS: usize = 32;
 
 fn invalid(description: &'static str) -> OAuthError {

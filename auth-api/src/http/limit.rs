@@ -23,8 +23,8 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Counts a request and rejects it with 429 if a quota is used up.
 ///
-/// Call this before doing anything expensive for the request. `subject` is the session that the
-/// request concerns; pass it only after an authentic token of the session has been verified.
+/// Must be called before any expensive work is done for the request. `subject` is the session that
+/// the request concerns; it must be passed only after a token of the session has been verified.
 pub async fn limit(
     request: &HttpRequest,
     state: &State,
@@ -38,8 +38,8 @@ pub async fn limit(
 /// Counts a login against the quota of the wallet that signed the login. Call this after the login
 /// has been counted against the quota of its network.
 ///
-/// Call this only after the signature has been verified. Otherwise, anyone could use up the quota
-/// of a wallet, or find out how much of the quota remains.
+/// Must be called only after the signature has been verified. Otherwise, anyone could use up the
+/// quota of a wallet, or find out how much of the quota remains.
 pub async fn limit_wallet(
     request: &HttpRequest,
     state: &State,
@@ -51,7 +51,7 @@ pub async fn limit_wallet(
 }
 
 /// Counts a request that presents a session's credential against the quota of the request's
-/// network. Call this before the credential is verified.
+/// network. Must be called before the credential is verified.
 pub fn limit_caller(
     request: &HttpRequest,
     state: &State,
@@ -61,8 +61,8 @@ pub fn limit_caller(
     apply(request, state, (route, ip, None), state.limits.count_caller(ip))
 }
 
-/// Counts a request against the quota of the session that the request's credential belongs to. Call
-/// this before the database is queried.
+/// Counts a request against the quota of the session that the request's credential belongs to. Must
+/// be called before the database is queried.
 pub fn limit_session(
     request: &HttpRequest,
     state: &State,

@@ -83,8 +83,8 @@ impl Drop for Observed {
     }
 }
 
-/// Returns the template of the route. A template contains no ids, so the metric label has a fixed
-/// set of values.
+/// Returns the template of the route, such as `/auth/sessions/{id}`. A template contains no ids, so
+/// the metric label has a fixed set of values.
 fn route(request: &ServiceRequest) -> String {
     metrics::route(method(request.method()), request.match_pattern())
 }

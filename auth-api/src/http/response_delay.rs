@@ -13,8 +13,8 @@ const MINIMUM: Duration = Duration::from_millis(3);
 
 /// Waits until the minimum delay has passed since `arrived`, the time at which the request arrived.
 ///
-/// Tokio's timer is not precise enough: it counts whole milliseconds from the moment at which the
-/// thread becomes idle, so the response time would still depend on when the lookups finished.
+/// Tokio's timer is not used, because it counts whole milliseconds from the moment at which the
+/// thread becomes idle. The response time would then still depend on when the lookups finished.
 pub async fn wait(arrived: Instant) {
     Delay::new((arrived + MINIMUM).saturating_duration_since(Instant::now())).await;
 }

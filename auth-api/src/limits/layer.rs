@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-/// A network by which a request is counted.
+/// A size of network by which requests are counted.
 ///
 /// A provider assigns at least a /64 to a customer, often a /56, and a /48 on request. So each of
 /// these networks has a quota of its own. A /48 has 64 times the quota of a /64, although it

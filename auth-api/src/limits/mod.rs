@@ -1,16 +1,16 @@
 //! Rate limits. Requests are counted by the network that they come from, and by the wallet or
 //! session that they concern (the subject).
 //!
-//! - [`layer`] defines the networks that an address belongs to. A client with a whole IPv6 prefix
-//!   does not have a separate quota for each of its /64s;
+//! - [`layer`] defines the networks that an address belongs to. In addition to an IPv6 /64, these
+//!   are larger networks, because a client may have many /64s;
 //! - [`quota`] defines a number of requests in a period. `gcra.lua` counts in Redis, so that all
 //!   processes share one count. The script checks all quotas of a request in one round trip, by the
 //!   clock of Redis;
-//! - [`in_process`] counts in this process while Redis is unavailable, so that the limits still
-//!   apply. It also counts all requests that are so cheap that a round trip to Redis would cost
-//!   more, such as requests that read the caller's own session;
-//! - [`Verdict`] is the result for a request, and contains the values that the client sees (the
-//!   `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11).
+//! - [`in_process`] counts in this process. It is used while Redis is unavailable, and for requests
+//!   that cost less than a round trip to Redis, such as requests that read the caller's own
+//!   session;
+//! - [`Verdict`] is the result of counting a request. It contains the values that the client sees
+//!   (the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! A request is counted by its network before any more expensive work is done for it, such as
 //! verifying a signature or querying PostgreSQL. It is counted by its subject only after the
@@ -61,7 +61,8 @@ pub struct Quotas {
 /// counts requests.
 pub struct Limits {
     redis: Arc<Redis>,
-    /// The policies of each route, in the order of [`Route::SHARED`]. Empty if `RATE_LIMIT=off`.
+    /// The policies (the quotas that apply, and what they count by) of each route, in the order of
+    /// [`Route::SHARED`]. Empty if `RATE_LIMIT=off`.
     shared: Vec<Vec<Policy>>,
     /// The policies for requests that present a session's credential and read the database.
     sessions: Vec<Policy>,
@@ -203,8 +204,7 @@ impl Limits {
     }
 }
 
-/// Counts a request in this process only. Used for requests that are so cheap that a round trip to
-/// Redis would cost more.
+/// Counts a request in this process only, because it costs less than a round trip to Redis.
 fn count_here(policies: &[Policy], counted: Counted<'_>) -> Option<Verdict> {
     let by: Vec<_> =
         policies.iter().filter_map(|policy| Some((policy, policy.key_for(&counted)?))).collect();

@@ -5,7 +5,7 @@ use super::layer::{Layer, provider_network};
 use super::quota::{Left, Quota};
 use super::route::Scope;
 
-/// The property by which a quota counts requests.
+/// The property by which a quota counts requests: all requests with the same value share the quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Network(Layer),
@@ -41,7 +41,8 @@ impl<'r> Counted<'r> {
         Self { from, by_network: true, subject: None, as_new_account: false }
     }
 
-    /// Creates the properties of a request that is counted by its subject.
+    /// Creates the properties of a request that is counted by the wallet or session that it
+    /// concerns.
     pub(super) fn subject(from: IpAddr, subject: &'r str) -> Self {
         Self { subject: Some(subject), by_network: false, ..Self::network(from) }
     }

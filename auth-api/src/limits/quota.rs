@@ -78,7 +78,7 @@ impl Quota {
         self.share_us() * u64::from(self.requests.get())
     }
 
-    /// Returns the share of the period that one request uses, in microseconds.
+    /// Returns the share of one request, in microseconds.
     pub(super) fn share_us(self) -> u64 {
         self.period.as_secs() * 1_000_000 / u64::from(self.requests.get())
     }

@@ -39,8 +39,8 @@ impl Route {
     pub(super) const SHARED: [Self; 5] =
         [Self::Challenge, Self::Login, Self::Refresh, Self::Introspect, Self::Revoke];
 
-    /// Returns the path template of the route. The other metrics label requests with the same
-    /// template.
+    /// Returns the path template of the route, which is also the value of the label `route` in the
+    /// other metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -63,7 +63,7 @@ impl Route {
     }
 }
 
-/// The property by which a request is counted, as a label in metrics.
+/// The property by which a request is counted, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Scope {

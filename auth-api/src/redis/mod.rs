@@ -22,7 +22,7 @@ use crate::metrics;
 use link::{Link, LinkManager};
 
 /// The factor by which `REDIS_TIMEOUT` is multiplied for commands that no request waits for, so
-/// that a rebuild does not fail when the machine is busy.
+/// that a rebuild of the denylist does not fail when the machine is busy.
 const BACKGROUND_FACTOR: u32 = 5;
 
 /// The settings for Redis, including the timeout of every command.
@@ -134,8 +134,8 @@ impl Redis {
     }
 
     /// Sends a command that no request waits for, even while the breaker is open. The timeout is
-    /// longer than `REDIS_TIMEOUT`. A successful response within `REDIS_TIMEOUT` closes the
-    /// breaker. An error response also closes it.
+    /// longer than `REDIS_TIMEOUT`. A response within `REDIS_TIMEOUT`, or an error response, closes
+    /// the breaker.
     pub(crate) async fn bypass_breaker<T: FromRedisValue>(
         &self,
         name: &'static str,

@@ -31,7 +31,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The page changes only with a release.
+/// The value of `Cache-Control`. The page changes only with a release.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The configuration of the page. The URL of the specification is relative, because a proxy may

@@ -378,10 +378,10 @@ async fn create_session(state: &State, login: &Login) -> Result<CreatedSession, 
     Ok(CreatedSession { account_id, session_id, times, credential, ended, new_account, counted })
 }
 
-/// Counts an account that the transaction created. This limit must never reject a login to an
-/// existing account. The account is counted inside the transaction, because one more query would be
-/// needed to find out earlier whether the account exists. If the limit is exceeded, the transaction
-/// is rolled back, and the challenge remains unused.
+/// Counts an account that the transaction created against the limit on new accounts. The limit does
+/// not apply to logins to existing accounts, and only the transaction shows, without a further
+/// query, whether the account is new. If the limit is exceeded, the transaction is rolled back, and
+/// the challenge remains unused.
 async fn count_account(state: &State, client: &Client) -> Result<Option<Verdict>, LoginFailure> {
     let Some(verdict) = state.limits.count_new_account(client.ip).await else { return Ok(None) };
     match verdict.refused {

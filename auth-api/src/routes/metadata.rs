@@ -46,7 +46,8 @@ struct Metadata<'m> {
 
 const BASIC: [&str; 1] = ["client_secret_basic"];
 
-/// The well-known path. If the issuer has a path, that path is appended.
+/// The path of the metadata document. If the issuer is a URL with a path, the document is also
+/// served at this path followed by the path of the issuer.
 pub(super) const PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// Returns the path of the metadata document of an issuer that has a path (RFC 8414 §3.1). Returns
@@ -57,7 +58,7 @@ pub(super) fn path_of(issuer: &str) -> Option<String> {
     (!issuer_path.is_empty()).then(|| format!("{PATH}{issuer_path}"))
 }
 
-/// The document changes only with the configuration.
+/// The value of `Cache-Control`. The document changes only with the configuration.
 const CACHE: &str = "public, max-age=3600";
 
 /// Retrieve the server metadata

@@ -1,4 +1,5 @@
-//! The URL table. Each endpoint is one file. A test compares the table with the [`specification`].
+//! The table of URLs. Each endpoint is one file. A test compares the table with the
+//! [`specification`].
 
 mod admin;
 mod challenge;
@@ -139,9 +140,9 @@ impl Path {
         self.add_routes(web::resource(self.template))
     }
 
-    /// Returns a resource that matches only `path`, which must begin with the template and a slash.
-    /// The template is the first pattern of the resource, so metrics label these requests with the
-    /// template, although the resource serves only `path`.
+    /// Returns a resource that serves only `path`, which must begin with the template and a slash.
+    /// The template is the first pattern of the resource, so that metrics use the template as the
+    /// label of these requests.
     fn resource_also_at(&self, path: String) -> Resource {
         let below = format!("{}/{{below:.*}}", self.template);
         let resource = web::resource([self.template.to_owned(), below]);

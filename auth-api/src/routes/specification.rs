@@ -79,7 +79,7 @@ fn document(url: &str) -> Document {
     document
 }
 
-/// The specification changes only with a release.
+/// The value of `Cache-Control`. The specification changes only with a release.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// Retrieve the API specification

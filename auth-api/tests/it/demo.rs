@@ -12,7 +12,7 @@ use std::path::Path;
 use testkit::{AuthApi, Browser, Database, Page, Screen, Wallet, free_port, vectors};
 
 const SCREEN: Screen = Screen { width: 1000, height: 900, dark: false };
-/// A stand-in for the Freighter extension.
+/// A script that simulates the Freighter extension.
 const FREIGHTER: &str = include_str!("../freighter/extension.js");
 
 /// Starts an API with the demo at `http://localhost:port`, where browsers provide cryptography.

@@ -3,7 +3,8 @@
 
 use testkit::{AuthApi, Database, Proxy, Redis, Tokens, Wallet};
 
-/// An API with its own Redis, a session to log out (`revoked`) and a session that stays live.
+/// An API with its own Redis, a session that the tests revoke (`revoked`), and a session that stays
+/// live.
 struct Stage {
     database: Database,
     redis: Redis,
@@ -53,7 +54,8 @@ impl Stage {
             .await
     }
 
-    /// Returns the number of Redis commands that requests have waited for, with or without a reply.
+    /// Returns the number of Redis commands for which requests have waited, whether or not Redis
+    /// replied.
     async fn request_commands(&self) -> f64 {
         let mut total = 0.0;
         for command in ["lookup", "deny", "limit"] {

@@ -22,7 +22,8 @@ fn left(answer: &Answer) -> Vec<(&str, u64)> {
     items.collect()
 }
 
-/// Asserts that a response is a 429 of this policy with consistent header fields.
+/// Asserts that a response has the status 429, because the quota of this policy is used up, and has
+/// consistent header fields.
 #[track_caller]
 fn is_limited_by(answer: &Answer, policy: &str) {
     answer.is_problem(429, "rate_limited");

@@ -44,7 +44,8 @@ fn left(answer: &Answer) -> Vec<(String, u64, u64)> {
     items.collect()
 }
 
-/// Asserts that a response is a 429 with consistent header fields.
+/// Asserts that a response has the status 429, because the quota of this policy is used up, and has
+/// consistent header fields.
 fn is_limited_by(answer: &Answer, policy: &str) {
     answer.is_problem(429, "rate_limited");
     let (name, requests, seconds) = left(answer).pop().unwrap();

@@ -1,5 +1,6 @@
-//! A thief with a copy of a refresh token, and the legitimate client, on two networks: what the
-//! thief can observe of the client's rotations, and how retries from another network count.
+//! A thief with a copy of a refresh token, and the legitimate client, on two networks. The tests
+//! check what the thief can observe of the client's refreshes, and how retries from another network
+//! count.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -60,7 +61,8 @@ async fn rotate(api: &AuthApi, database: &Database, network: &str, current: &Tok
     next
 }
 
-/// Rotates the token, and retries from another network. The retry gets the same successor.
+/// Refreshes the tokens, and retries from another network. Asserts that the retry returns the same
+/// refresh token.
 async fn rotate_and_retry(
     api: &AuthApi,
     database: &Database,
@@ -74,7 +76,7 @@ async fn rotate_and_retry(
     next
 }
 
-/// Asserts the number of generations with a retry from another network.
+/// Asserts how many refresh tokens have been retried from another network.
 async fn counted(api: &AuthApi, generations: f64) {
     let counted = api.metric("auth_api_foreign_generations_total").await;
     assert!(
@@ -87,8 +89,8 @@ async fn revoked_reason(database: &Database) -> Option<String> {
     database.one("SELECT revoked_reason FROM sessions").await
 }
 
-/// Returns everything that the holder of these tokens, and of the credentials of a service, can
-/// read about the session.
+/// Returns everything about the session that can be read with these tokens and with the credentials
+/// of a service.
 async fn view(api: &AuthApi, service: &Service, tokens: &Tokens) -> Vec<Value> {
     let session = api.session(&tokens.access).await;
     let list = api.with_token("GET", "/auth/sessions", &tokens.access).await;

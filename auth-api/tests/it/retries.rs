@@ -219,8 +219,9 @@ const SHORT: [(&str, &str); 3] = [
     ("REFRESH_REUSE_GRACE", "40s"),
 ];
 
-/// Sends three refreshes within 60 seconds. All three responses are 503, although the first refresh
-/// rotated the token. Then sends a fourth refresh to another process, whose database works.
+/// Sends three refreshes with the same token within 60 seconds. All three responses are 503,
+/// although the first refresh replaced the token. Then sends a fourth refresh to another process,
+/// whose database works.
 async fn three_failed_refreshes(
     refresh: impl AsyncFn(&AuthApi, &str) -> Answer,
 ) -> (Database, AuthApi, Tokens, Answer) {

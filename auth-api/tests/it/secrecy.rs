@@ -25,7 +25,8 @@ async fn stored(database: &Database, seen: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// Returns the bytes in every notation that a Rust program or PostgreSQL may log, without spaces.
+/// Returns the bytes, without spaces, in every notation in which a Rust program or PostgreSQL may
+/// log them.
 fn notations(bytes: &[u8]) -> Vec<String> {
     let each = |show: fn(u8) -> String, between: &str| {
         bytes.iter().map(|byte| show(*byte)).collect::<Vec<_>>().join(between)

@@ -1,5 +1,5 @@
-//! What is possible for a limited time (a window), according to docs/security.md, and what ends
-//! that time.
+//! Known limitations that docs/security.md describes and that last for a limited time. The tests
+//! check what is possible during that time, and what ends it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use serde_json::json;

@@ -29,8 +29,8 @@ pub(in crate::commands) struct Request {
     options: Box<Options>,
 }
 
-/// The time limit of the query. The HTTP API has a shorter limit, because a proxy in front of the
-/// API could time out.
+/// The time limit of the query. It is longer than the limit of the HTTP API, because no proxy in
+/// front of the command can time out.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(request: &Request) -> anyhow::Result<()> {

@@ -66,11 +66,12 @@ pub(super) async fn run(request: &Request) -> anyhow::Result<()> {
     request.output.print(&done, || format!("{}: {description}", summary(done)))
 }
 
-/// Selects the sessions that have begun or been used since `time`, because the credentials of these
-/// sessions were in transit after `time`.
+/// Selects the sessions that have begun or been used since `time`: their credentials have been sent
+/// since then, so they may have leaked.
 ///
-/// The filter begins half an hour before `time`: an access token that was issued in that half hour
-/// may have been used after `time`, and the use of a cookie is recorded only once a minute.
+/// The filter also selects sessions that began or were used in the half hour before `time`. An
+/// access token that was issued in that half hour may have been used after `time`, and the use of a
+/// cookie is recorded only once a minute.
 fn exposed_sessions(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     let since = chrono::Duration::from_std(denylist::LONGEST_WINDOW)
         .ok()
@@ -80,10 +81,10 @@ fn exposed_sessions(time: DateTime<Utc>) -> anyhow::Result<(Filter, String)> {
     Ok((filter, format!("active_since={}", rfc3339(since))))
 }
 
-/// Selects the sessions that began before `time`. In the restored database, sessions that ended
-/// after the backup are live again. Refresh tokens that were used up after the backup are current
-/// again, and anyone who kept such a token can use it. Sessions that began at `time` or later are
-/// not selected, because they began after the backup was restored.
+/// Selects the sessions that began before `time`, the time at which the restored database went into
+/// service. In this database, sessions that ended after the backup are live again, and refresh
+/// tokens that were used up after the backup are current again, so anyone who kept such a token can
+/// use it. Later sessions are not affected.
 fn restored_sessions(time: DateTime<Utc>) -> (Filter, String) {
     let filter = Filter { created_before: Some(time), ..Filter::default() };
     (filter, format!("created_before={}", rfc3339(time)))

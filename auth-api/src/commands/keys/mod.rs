@@ -99,8 +99,8 @@ fn rotate(keys: &Keys, now: DateTime<Utc>) -> anyhow::Result<()> {
 }
 
 /// The number of keys above which `rotate` logs a warning. A monthly rotation needs two or three
-/// keys. Each additional key is a file that should have been retired, and anyone who obtains the
-/// file can sign tokens with the key.
+/// keys. Each additional key should have been retired, because anyone who obtains its file can sign
+/// tokens.
 const MANY: usize = 16;
 
 /// Logs a warning if there are many keys. `before` contains the keys that existed before
@@ -139,7 +139,7 @@ fn table(statuses: &[KeyStatus<'_>]) -> String {
     table.trim_fmt()
 }
 
-/// Returns the phase of a key as the predicate of a sentence whose subject is the key.
+/// Returns the phase of a key as text that follows the key in a sentence, such as "signs".
 fn status(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "is published",

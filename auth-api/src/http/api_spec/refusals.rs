@@ -18,8 +18,7 @@ pub(super) struct Refusal {
     pub(super) name: &'static str,
     /// When this response is returned.
     pub(super) when: &'static str,
-    /// Whether a rate-limited endpoint may have counted the request before it returned this
-    /// response.
+    /// Whether a rate-limited endpoint may count the request before it returns this response.
     pub(super) counted: bool,
     /// The possible responses, each with a name. Empty if the response has no body.
     pub(super) examples: fn() -> Vec<Example>,

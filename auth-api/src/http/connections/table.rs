@@ -174,7 +174,7 @@ impl Table {
         (self.open.len(), self.idle.len())
     }
 
-    /// Returns `true` if no trace of any connection remains.
+    /// Returns `true` if the table contains no connection and no data about earlier ones.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.idle.is_empty() && self.networks.is_empty()

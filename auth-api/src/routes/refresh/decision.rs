@@ -1,6 +1,6 @@
-//! Decides what happens to a verified refresh token. A current token is rotated. The decision about
-//! an old token is made while locks are held on the rows of its session and its family (all refresh
-//! tokens of the session).
+//! Decides what happens to a verified refresh token. A current token is rotated (replaced by a new
+//! one). The decision about an old token is made while locks are held on the row of its session and
+//! on the row of its family (all refresh tokens of the session).
 
 use std::time::Instant;
 
@@ -180,8 +180,9 @@ fn dead(family: &FamilyState) -> Option<RefreshOutcome> {
     }
 }
 
-/// Returns the reason for rejecting `token` if no rotation has replaced it, or `None` if a rotation
-/// has replaced it. `token` must not be the current token.
+/// Returns the reason for rejecting `token`, unless it is an old token. `token` must not be the
+/// current token. Returns `None` for an old token: it was the current token, and a rotation has
+/// replaced it.
 fn never_replaced(family: &FamilyState, token: &RefreshToken) -> Option<RefreshOutcome> {
     if !token.is_among(&family.issued) {
         Some(RefreshOutcome::Forged)

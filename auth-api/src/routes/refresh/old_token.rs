@@ -1,8 +1,8 @@
 //! Decides whether a request with an old refresh token is a retry by a legitimate client, or reuse.
 //! Reuse indicates a stolen copy of the token.
 //!
-//! The decision depends on the arrival time of the request, because the client is not responsible
-//! for what other requests did while this request waited for the database.
+//! The decision depends on the time at which the request arrived. What other requests did while
+//! this request waited for the database does not count against its client.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub(super) struct OldToken<'t> {
 /// The settings for retries.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    /// The time after the rotation during which a retry without the key of the first attempt is
-    /// accepted.
+    /// The time after the token was replaced during which a retry is accepted without the
+    /// `Idempotency-Key` of the first attempt.
     pub(super) grace: Duration,
     /// A retry from another network counts as reuse if such retries have occurred for this number
     /// of consecutive refresh tokens. If 0, this check is disabled.
@@ -40,8 +40,8 @@ pub(super) struct Rules {
 /// The decision about an old token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A retry, which gets the current token again. `foreign` is set if the retry came from another
-    /// network and without the key of the first attempt.
+    /// A retry, whose response contains the current token again. `foreign` is set if the retry came
+    /// from another network and without the `Idempotency-Key` of the first attempt.
     Retry { successor: RefreshToken, foreign: Option<Foreign> },
     /// The request is not known to be reuse, but it is too late: the token's successor can no
     /// longer be returned, because it was replaced, too, or because it cannot be decrypted.

@@ -82,7 +82,7 @@ fn algorithms(ours: &Jwt, key: &SigningKey) -> Vec<Case> {
     cases
 }
 
-/// Returns tokens signed with a foreign key that the token contains or points to.
+/// Returns tokens that are signed with a foreign key, and contain this key or a reference to it.
 fn brought_keys(ours: &Jwt) -> Vec<Case> {
     const OURS: &str =
         "kid selects one of the server's keys; keys in or behind a token are ignored";

@@ -45,7 +45,7 @@ fn other_kinds(key: [u8; 32]) -> Vec<Case> {
         .collect()
 }
 
-/// Returns other spellings of a valid address.
+/// Returns other notations of a valid address.
 fn spellings(good: &str, key: [u8; 32]) -> Vec<Case> {
     const ONE_WAY: &str = "an address has exactly one spelling and one user";
     const LOOKS: &str = "the address looks the same, but is different";

@@ -44,8 +44,8 @@ impl Table {
         self.holds(name, &format!("{status} {code}: {why}"), as_expected, answer);
     }
 
-    /// Records a case. If `holds` is false, the failure report shows what was expected and what was
-    /// seen.
+    /// Records the result of a case. If `holds` is `false`, the failure report shows the expected
+    /// and the actual result.
     pub(crate) fn holds(
         &mut self,
         name: &str,
