@@ -14,7 +14,8 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 /// After a lookup has failed or timed out, the next requests skip Redis for this long. If Redis
 /// hangs, only a few requests therefore wait for the timeout.
 const REST: Duration = Duration::from_secs(1);
-/// If a connection is not established within this time, it will probably not be established at all.
+/// The time limit for establishing a connection. A connection that takes longer will probably not
+/// be established at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A reader for the denylist of revoked sessions that auth-api keeps in Redis. A lookup takes about
@@ -28,8 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Limitations
 ///
 /// auth-api trusts the denylist only on a connection to Redis over which it has written the whole
-/// list itself. Other services cannot do this. In the following cases, unlike auth-api itself, a
-/// service that uses this denylist may accept a revoked session for some time:
+/// list itself. Other services cannot do this. In the following cases, a service that uses this
+/// denylist may therefore accept a revoked session for some time, although auth-api itself rejects
+/// it:
 ///
 /// - **Redis is restored from an older dump, or fails over to a lagging replica**, and the older
 ///   data contains the marker. The gap lasts until auth-api has rewritten the list, which it does
@@ -40,10 +42,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 ///   for longer than its session is in the denylist.
 ///
 /// Introspection has none of these gaps and is therefore the default. Use this denylist where
-/// introspection is too expensive. (One more gap exists in auth-api itself, too: if a process of
-/// auth-api ends after it has committed a revocation but before it has written the revocation to
-/// Redis, other processes detect the revocation only at the next rebuild of the denylist, within
-/// `DENYLIST_SYNC_INTERVAL`.)
+/// introspection is too expensive.
+///
+/// One more gap exists in auth-api itself, too. If a process of auth-api ends after it has
+/// committed a revocation but before it has written the revocation to Redis, other processes detect
+/// the revocation only at the next rebuild of the denylist, within `DENYLIST_SYNC_INTERVAL`.
 pub struct Denylist {
     client: Client,
     prefix: String,

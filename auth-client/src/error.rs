@@ -1,5 +1,5 @@
-/// Why a credential was not accepted. [`is_refusal`](Self::is_refusal) distinguishes rejected
-/// requests from failures of this service or of auth-api.
+/// The reason for which a credential was not accepted. [`is_refusal`](Self::is_refusal)
+/// distinguishes rejected requests from failures of this service or of auth-api.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -7,14 +7,14 @@ use uuid::Uuid;
 use crate::Error;
 use crate::http::{Answer, Http};
 
-/// The use of a credential. Resource servers must not accept refresh tokens.
+/// The kind of a credential. Resource servers must not accept refresh tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenUse {
-    /// Grants access.
+    /// The value of an access token, which gives access to resource servers.
     AccessToken,
-    /// Can only be exchanged for new tokens, at auth-api.
+    /// The value of a refresh token, which can only be exchanged for new tokens, at auth-api.
     RefreshToken,
     /// The value of a session cookie, which gives a browser access.
     SessionToken,

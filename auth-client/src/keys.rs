@@ -22,13 +22,13 @@ use crate::http::{Answer, Http};
 /// interval.
 pub(crate) const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a set of keys is used if no newer set can be fetched. A token is valid for at most half
-/// an hour. If auth-api has been unavailable for a day, no valid token exists any more, and no key
-/// is needed.
+/// an hour, so after a day without auth-api, no valid token exists, and no key is needed.
 pub(crate) const MAX_STALE: Duration = Duration::from_hours(24);
 
-/// auth-api publishes the keys whose tokens may still be valid: two or three keys. If a set has
-/// more keys than this limit, only the newest keys are kept, because auth-api signs with one of
-/// these keys now or later. If the whole set were rejected instead, all tokens would be rejected.
+/// The maximum number of keys in a set. auth-api publishes the keys whose tokens may still be
+/// valid, which are usually two or three. If there are more keys than this limit, only the newest
+/// ones are kept, because auth-api signs with one of these now or later. If the whole set were
+/// rejected instead, all tokens would be rejected.
 const MAX_KEYS: usize = 64;
 
 /// The response with a set specifies how long the set is fresh. This constant and the next one are
@@ -114,7 +114,7 @@ fn verifier(jwk: Value) -> Option<(String, DecodingKey)> {
 }
 
 /// The result of the last request for keys. Callers that need new keys shortly after that request
-/// receive the same result.
+/// get this result instead of sending another request.
 struct Attempt {
     at: Instant,
     failure: Option<String>,

@@ -5,9 +5,9 @@ use uuid::Uuid;
 /// A source that determines whether a session was revoked, and that is faster than a request to
 /// auth-api: `Denylist` (with the feature `redis`), or your own implementation.
 pub trait SessionSource: Send + Sync {
-    /// Returns the state of a session. The request that is being checked waits for the result, so
-    /// the implementation must limit the time that it takes. If the state is not known, return
-    /// [`SessionState::Unknown`].
+    /// Returns the state of a session, or [`SessionState::Unknown`] if the state is not known. The
+    /// implementation must limit the time that this takes, because the request that is being
+    /// checked waits for the result.
     fn ask(&self, session_id: Uuid) -> Asking<'_>;
 }
 

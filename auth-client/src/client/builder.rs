@@ -11,15 +11,15 @@ use crate::keys::{self, KeyRing};
 use crate::sessions::SessionSource;
 use crate::token::Rules;
 
-/// The clocks of synchronized hosts differ by less than a second. This leeway is for hosts whose
-/// clocks are not synchronized.
+/// The default leeway for differences between clocks. The clocks of synchronized hosts differ by
+/// less than a second, so it is meant for hosts whose clocks are not synchronized.
 const LEEWAY: Duration = Duration::from_secs(30);
 /// auth-api removes a revoked session from its denylist (the list of revoked sessions in Redis) a
 /// minute after the last access token of the session has expired. With a leeway of more than a
 /// minute, tokens of revoked sessions would be accepted.
 const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
-/// auth-api normally responds in milliseconds. This limit prevents long waits for users if auth-api
-/// does not respond.
+/// The default time limit of a request. auth-api normally responds in milliseconds. If it does not
+/// respond, the limit prevents long waits for users.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The settings of an [`AuthClient`]. Everything except the URL has a default.
@@ -86,8 +86,7 @@ impl Builder {
         self
     }
 
-    /// Sets how long keys are used after they were fetched, if newer keys cannot be fetched.
-    /// Default: 24 hours.
+    /// Sets how long fetched keys are used if newer keys cannot be fetched. Default: 24 hours.
     pub fn keys_max_stale(mut self, max_stale: Duration) -> Self {
         self.keys_max_stale = max_stale;
         self

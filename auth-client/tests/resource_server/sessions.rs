@@ -90,8 +90,8 @@ async fn no_session_is_accepted_without_valid_client_credentials() {
     assert_eq!(wrong.me(&stage.live.access).await.status, 200);
 }
 
-/// Returns the response of a resource server whose only source is Redis, as soon as Redis has
-/// responded in time. Before that, the resource server rejects all requests.
+/// Returns the response of a resource server whose only source is Redis. Repeats the request until
+/// Redis has responded in time; before that, the resource server rejects all requests.
 async fn known(resource: &Resource, token: &str) -> Answer {
     let mut answer = resource.danger(token).await;
     eventually("Redis responds in time", async || {
