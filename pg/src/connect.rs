@@ -27,13 +27,13 @@ impl std::fmt::Debug for ConnectOptions {
     }
 }
 
-/// Where a database is, without credentials.
+/// The location of a database, without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The name of the database.
     pub name: String,
-    /// The host name, address or socket directory. If there are several, they are separated by
-    /// commas. If their ports differ, each is followed by its port.
+    /// The host name, the address or the socket directory. Several hosts are separated by commas,
+    /// and each is followed by its port if the ports differ.
     pub host: String,
     /// The port; `None` if there are several hosts with different ports.
     pub port: Option<u16>,
@@ -49,8 +49,9 @@ impl std::fmt::Display for Address {
 /// The port of a connection string without a port.
 const DEFAULT_PORT: u16 = 5432;
 
-/// Time limit for connecting. It is long enough for a TLS handshake between regions, and short
-/// enough to report an unreachable host while an operator is watching.
+/// The time limit for connecting. It is long enough for a TLS handshake between two regions of a
+/// cloud provider. It is also short enough that an operator who starts a program sees that the host
+/// is unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConnectOptions {
@@ -117,7 +118,7 @@ impl ConnectOptions {
         Address { name: name.to_owned(), host: hosts.join(","), port }
     }
 
-    /// Adds a setting for each new connection, for example `("statement_timeout", "5s")`.
+    /// Adds a setting that each new connection gets, such as `("statement_timeout", "5s")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         use std::fmt::Write as _;
@@ -210,8 +211,8 @@ impl Driver {
     }
 }
 
-/// Parses libpq's URL or key-value form. The driver does not support `verify-full`; [`tls`]
-/// implements that mode.
+/// Parses libpq's URL or key-value form. The driver does not support `sslmode=verify-full`, so
+/// [`tls`] implements this mode.
 fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
     url.replace("sslmode=verify-full", "sslmode=require").parse()
 }

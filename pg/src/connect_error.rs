@@ -1,8 +1,8 @@
 //! The errors that can occur when a connection is configured or opened.
 
-/// The reason why a connection could not be configured or opened. The message contains all causes,
-/// because `tokio_postgres::Error` does not print them. For an invalid certificate, for example, it
-/// prints only "error performing TLS handshake".
+/// The reason for which a connection could not be configured or opened. The message includes all
+/// causes, which the message of a `tokio_postgres::Error` does not. For an invalid certificate, for
+/// example, that message is only "error performing TLS handshake".
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not usable. Contains the reason.

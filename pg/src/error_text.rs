@@ -20,10 +20,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Formats a server error. The fields DETAIL, CONTEXT and HINT can quote rows. They are replaced by
-/// the name of the constraint, the name of the table, and the SQLSTATE. The messages of data
-/// exceptions (class 22) are replaced, too, because these messages quote the value that caused the
-/// error.
+/// Formats a server error. The fields DETAIL, CONTEXT and HINT are omitted, because they can quote
+/// rows. The text contains the name of the constraint, the name of the table, and the SQLSTATE
+/// instead. The messages of data exceptions (class 22) are also replaced, because they quote the
+/// value that caused the error.
 fn reported(error: &DbError) -> String {
     use std::fmt::Write as _;
     let (code, message) = (error.code(), error.message());

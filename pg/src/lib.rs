@@ -1,7 +1,7 @@
 //! The PostgreSQL code that auth-api and session-reaper share. It uses neither Diesel nor libpq.
 //!
-//! - [`connect`] parses the URL, and opens connections with time limits and an application name.
-//!   [`tls`] verifies certificates.
+//! - [`connect`] parses the URL of a database, and opens connections with time limits and an
+//!   application name. [`tls`] verifies certificates.
 //! - [`error_text`] formats errors for logs, without the values of rows that the server quotes in
 //!   them.
 //! - [`owners`] finds the trusted roles: the roles whose functions and triggers may run with the

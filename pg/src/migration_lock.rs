@@ -46,17 +46,18 @@ pub const VERSIONS: &str = "__diesel_schema_migrations";
 /// seconds.
 pub const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Interval between two attempts to get the lock. A *blocking* advisory lock would deadlock with
-/// `CREATE INDEX CONCURRENTLY`, which waits for all older transactions, including the transaction
-/// that waits for the advisory lock.
+/// The interval between two attempts to get the lock. The lock is not taken with a statement that
+/// waits for it, because such a wait could deadlock with `CREATE INDEX CONCURRENTLY`: that command
+/// waits for all older transactions, including the one that waits for the lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The key of the advisory lock for migrations: the letters `SRmg`. Diesel itself takes no lock for
 /// migrations, so two concurrent migrations would conflict without this lock.
 const LOCK_KEY: i64 = 0x5352_6d67;
 
-/// The migration lock, held until this value is dropped. The lock has a connection of its own, so
-/// it is not released if a migration changes or closes the connection that the migration uses.
+/// The migration lock, which is held until this value is dropped. It has its own connection, so
+/// that a migration cannot release it by changing or closing the connection that the migration
+/// uses.
 #[must_use]
 pub struct MigrationLock {
     _client: Client,

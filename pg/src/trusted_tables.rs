@@ -1,7 +1,7 @@
 //! Tables that a program writes to by name, and that must therefore belong to a trusted role.
 //!
 //! A trigger or a policy on a table runs with the privileges of the role that writes to the table.
-//! If a role can create tables in a schema on the search path, it could create a table with the
+//! A role that can create tables in a schema on the search path could create a table with the
 //! expected name there. Therefore, the owner of a table is checked before any statement uses the
 //! table.
 
@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error};
 /// A table that an untrusted role owns or has a trigger on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignTable {
-    /// Name of the table, with its schema.
+    /// The name of the table, with its schema.
     pub table: String,
     /// The untrusted role, which could run anything with the privileges of a role that writes to
     /// the table.
