@@ -1,4 +1,4 @@
-//! Accounts: who may log in.
+//! Accounts, each of which represents a wallet that may log in.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;

@@ -195,12 +195,12 @@ async fn bound(conn: &mut AsyncPgConnection, within: Duration) -> QueryResult<()
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     RevokeMany("revoke_many.sql") { reason: &'static str => Text, ids: Vec<SessionId> => Array<SqlUuid> } -> (SqlUuid,)
 }
 
-/// Number of rows that one statement of a [`Walk`] reads. The statement takes about ten
-/// milliseconds, however few of the rows match.
+/// The number of rows that one statement of a [`Walk`] reads. The statement takes about ten
+/// milliseconds, even if no row matches the filter.
 const ROWS_PER_STATEMENT: i64 = 5000;
 
 /// Reads all sessions that match the filter and have not ended, oldest first, one range of the

@@ -20,7 +20,7 @@ pub enum Consumed {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Consume("consume_challenge.sql") { expires_at: DateTime<Utc> => Timestamptz, nonce_hash: TokenHash => Bytea }
         -> (Bool, Bool)
 }

@@ -27,7 +27,7 @@ pub struct CookieTokens {
 pub struct PreviousToken {
     /// Hash of the token.
     pub hash: TokenHash,
-    /// When the token becomes invalid.
+    /// The time from which the token is invalid.
     pub good_until: DateTime<Utc>,
     /// The current token, encrypted so that only the holder of this previous token can obtain it.
     pub sealed_successor: Vec<u8>,
@@ -60,7 +60,7 @@ pub struct Renewed {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Renew("renew_cookie.sql") {
         successor: TokenHash => Bytea,
         sealed_successor: Vec<u8> => Bytea,
@@ -72,7 +72,7 @@ statement! {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Confirm("confirm_cookie.sql") {
         grace: PgInterval => Interval,
         session_id: SessionId => SqlUuid,

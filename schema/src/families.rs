@@ -82,7 +82,7 @@ pub struct Rotation {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Rotate("rotate.sql") {
         successor: TokenHash => Bytea,
         sealed_successor: Vec<u8> => Bytea,

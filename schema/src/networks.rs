@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::tables::token_families;
 
 /// The last IPv4 network and the last IPv6 network from which the family was used. Both are stored,
-/// because a client that has addresses of both versions alternates between the two networks.
+/// because a client with an address of each version alternates between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = token_families)]
 pub struct Networks {

@@ -34,9 +34,9 @@ pub struct PoolOptions {
 /// Creates a pool. The pool opens connections on demand, so this function succeeds even while the
 /// database is unavailable.
 ///
-/// A checkout does not ping the server, because a ping would add a round trip (175 to 209 µs
-/// instead of 88 to 110 µs). A connection whose socket has closed is discarded when it is returned
-/// or checked out.
+/// When a connection is checked out, the server is not pinged, because a ping would add a round
+/// trip (175 to 209 µs instead of 88 to 110 µs). A connection whose socket has closed is discarded
+/// when it is returned or checked out.
 #[must_use]
 pub fn build(connect: ConnectOptions, options: PoolOptions) -> Pool {
     let mut manager = ManagerConfig::default();

@@ -23,7 +23,7 @@ use crate::statement::{BySession, statement};
 use crate::tables::{accounts, sessions, token_families};
 use crate::{clock_timestamp, statement_timestamp};
 
-/// Why a session was revoked: the possible values of `sessions.revoked_reason`.
+/// The reason for which a session was revoked. `sessions.revoked_reason` contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RevokedReason {
@@ -134,7 +134,7 @@ pub struct Ended {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Begin("begin_session.sql") {
         id: SessionId => SqlUuid,
         account_id: AccountId => SqlUuid,
@@ -147,7 +147,7 @@ statement! {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     EnforceSessionLimit("enforce_session_limit.sql") {
         replaced: Option<SessionId> => Nullable<SqlUuid>,
         replaced_hash: Option<TokenHash> => Nullable<Bytea>,
@@ -158,7 +158,7 @@ statement! {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     RevokeAll("revoke_all.sql") {
         reason: &'static str => Text,
         account_id: AccountId => SqlUuid,
@@ -167,12 +167,12 @@ statement! {
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Touch("touch_sessions.sql") { ids: Vec<SessionId> => Array<SqlUuid>, pause: PgInterval => Interval } -> (SqlUuid,)
 }
 
 statement! {
-    /// See the SQL file.
+    /// The statement in the SQL file, which describes it.
     Extend("extend_session.sql") { ttl: PgInterval => Interval, id: SessionId => SqlUuid, threshold: PgInterval => Interval }
         -> (Timestamptz,)
 }
@@ -266,10 +266,10 @@ impl Session {
             .is_some_and(|family| family.generation > 0 && self.now - family.rotated_at < span)
     }
 
-    /// Returns the times that are shown to clients. If the last rotation was less than `span` ago,
-    /// these are the times from before that rotation. If the new times were shown, an attacker with
-    /// a copy of an older token could see that the token has been replaced, and could request its
-    /// successor within the grace period.
+    /// Returns the times that are shown to clients. If the last rotation (the replacement of the
+    /// refresh token) was less than `span` ago, these are the times from before that rotation.
+    /// Otherwise, an attacker with a copy of an older token could see that the token has been
+    /// replaced, and could request its successor within the grace period.
     #[must_use]
     pub fn shown_times(&self, span: Duration) -> ShownTimes {
         let times = ShownTimes { last_seen_at: self.last_seen_at, expires_at: self.expires_at };

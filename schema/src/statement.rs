@@ -1,10 +1,11 @@
 //! SQL that Diesel's DSL cannot express, as typed statements that are prepared once per connection.
 //!
 //! Diesel never caches the prepared statement of a `sql_query`, but it caches the prepared
-//! statement of a custom [`QueryFragment`]. (A statement takes 222 µs if it is not cached, and 90
-//! to 105 µs if it is.) The text of each statement is in a file in `sql/`. The text must contain
-//! each `$n` once and in ascending order, because Diesel numbers bind parameters in the order in
-//! which they are pushed.
+//! statement of a custom [`QueryFragment`]. A statement that is not cached takes 222 µs, and a
+//! cached one 90 to 105 µs.
+//!
+//! The text of each statement is in a file in `sql/`. The text must contain each `$n` once and in
+//! ascending order, because Diesel numbers bind parameters in the order in which they are pushed.
 //!
 //! [`QueryFragment`]: diesel::query_builder::QueryFragment
 
