@@ -1,5 +1,5 @@
-//! What auth-api and session-reaper share: the protection of their ports and command lines, the
-//! priorities of their log lines, and the revision that they were built from.
+//! Code that auth-api and session-reaper share: the protection of their ports and command lines,
+//! the priorities of their log lines, and the revision from which they were built.
 //!
 //! - [`journal`]: priorities of log lines for the systemd journal.
 //! - [`ops_hosts`]: the hosts that an operations port accepts.

@@ -14,8 +14,8 @@ const ALL: [(&str, &str); 4] = [
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 ];
 
-/// For a year, browsers use only HTTPS for this host. Subdomains are not included, because they may
-/// not support TLS.
+/// Makes browsers use only HTTPS for this host, for a year. Subdomains are not included, because
+/// they may not support TLS.
 const STRICT_TRANSPORT_SECURITY: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000");
 
 /// A header for HTML pages. It prevents the page and other windows from accessing each other, both
