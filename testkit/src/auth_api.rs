@@ -62,7 +62,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A line of a client file in the Argon2id format of releases before BLAKE3. The secret is
+    /// A line of a client file as earlier releases wrote it, with an argon2id hash. The secret is
     /// [`Self::ARGON2ID_SECRET`].
     pub const ARGON2ID: &str = "orders:$argon2id$v=19$m=19456,t=2,p=1$Df21ybdzrjUJA66CcRd5cA$NCnJ6XFZtyCWf17tMd5mioAS5JCgkc/WqT67GE9zCPo";
     /// The secret whose hash is in [`Self::ARGON2ID`].

@@ -24,8 +24,8 @@ pub struct Screen {
     pub dark: bool,
 }
 
-/// A headless Chromium with one page, controlled by the `DevTools` protocol through a pipe. A pipe
-/// needs no port. This client implements only the commands that the tests use, so it needs no
+/// A headless Chromium with one page. It is controlled by the `DevTools` protocol through a pipe,
+/// which needs no port. This client implements only the commands that the tests use, so it needs no
 /// library. The browser profile is empty and is deleted when this value is dropped.
 pub struct Browser {
     child: Child,

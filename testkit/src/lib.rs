@@ -71,9 +71,9 @@ pub use wallet::Wallet;
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for a condition before it fails as hung. The limit is so long that even a
-/// slow machine does not reach it. It ends only tests that would never end by themselves. The
-/// result of a test therefore does not depend on the speed of the machine.
+/// How long a test waits for a condition before it fails. The limit is so long that even a slow
+/// machine does not reach it: it ends only tests that would never end by themselves. The result of
+/// a test therefore does not depend on the speed of the machine.
 pub const HANG: Duration = Duration::from_mins(10);
 
 /// Polls `condition` until it holds. Panics with a message that contains `what` if it does not hold

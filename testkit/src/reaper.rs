@@ -80,8 +80,8 @@ pub enum ParkAt {
         /// Maximum number of rows in the table.
         rows_left: i64,
     },
-    /// The statement is about to delete the row whose `user_agent` is `park`, and has deleted the
-    /// rows before it.
+    /// The statement has deleted all rows before the row whose `user_agent` is `park`, and is about
+    /// to delete that row.
     ///
     /// The row-level trigger for this point could prevent the deletion of a row, so the reaper
     /// locks rows before it deletes them. To test deletes without such locks, use another point.

@@ -242,8 +242,8 @@ fn log_in(directory: &TempDir) -> String {
 
 /// Starts `postgres`, which appends its log to the log file in `directory`.
 ///
-/// Several server processes write to the log. A file receives each message as a whole. A pipe
-/// interleaves messages of more than 4 KiB, such as the plans that `auto_explain` logs.
+/// The log is a file and not a pipe, because several server processes write to it. In a pipe,
+/// messages of more than 4 KiB, such as the plans that `auto_explain` logs, would be interleaved.
 fn spawn_postgres(user: Unprivileged, directory: &TempDir, args: &[&str]) -> Program {
     let log = OpenOptions::new().append(true).create(true).open(log_file(directory)).unwrap();
     Program::spawn_with_stderr(user.command(&program("postgres"), args), &[], log.into())

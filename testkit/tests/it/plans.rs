@@ -16,8 +16,8 @@ const TABLES: [&str; 6] = [
     "reaper_state",
 ];
 
-/// Fills each table with half a million rows. The rows are live, except for 2,000 rows for each
-/// reason for which the reaper deletes rows, and 3,000 sessions that were revoked just now.
+/// Fills each table with half a million rows. 2,000 rows are due for each reason for which the
+/// reaper deletes rows, and 3,000 sessions have just been revoked. All other rows are live.
 const FILL: &str = "
     INSERT INTO accounts (id, issuer, subject)
         SELECT gen_random_uuid(), 'stellar:testnet', 'G' || i FROM generate_series(1, 500000) i;

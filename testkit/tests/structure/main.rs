@@ -51,8 +51,8 @@ fn logging_calls(source: &str) -> Vec<&str> {
     calls
 }
 
-/// The wording of a message may change. Operators' filters and the tests therefore depend on the
-/// `event` field of a log line.
+/// The filters of operators and the tests depend on the field `event` of a log line, because the
+/// wording of a message may change.
 #[test]
 fn every_log_line_has_an_event() {
     let mut calls = 0;

@@ -230,8 +230,9 @@ impl Delete {
     }
 }
 
-/// Returns the latest visible version of a row. The versions are in commit order. For a single row,
-/// this is also the order of the writes.
+/// Returns the newest of these versions of a row that the snapshot shows. The changes of the
+/// transaction `beside` count as visible, too. The versions are in commit order, which is also the
+/// order in which they were written.
 fn latest<T: Copy>(versions: &[Version<T>], snapshot: &Snapshot, beside: Option<u64>) -> Option<T> {
     let seen = versions
         .iter()

@@ -1,11 +1,12 @@
-//! The invariants of the history of a round.
+//! The invariants that the history of a round must satisfy. Those that are checked when the writers
+//! have ended, (c) and (e), are in [`super::quiet`].
 //!
 //! - (a) Every deleted row was due when it was deleted, and belonged to the table on which the
 //!   reaper held the lock.
 //! - (b) The snapshot of the statement that deleted a row shows no live sibling of that row, that
-//!   is, no row of the same group that is not due. If a live sibling exists that the snapshot does
-//!   not show, the writer of that sibling had not yet updated or locked an existing row of the
-//!   group. The same applies to the rows that `where` reads.
+//!   is, no row of the same group that is not due. A live sibling that the snapshot does not show
+//!   is permitted only if its writer had not yet updated or locked an existing row of the group.
+//!   The same applies to the rows that `where` reads.
 //! - (d) Only one reaper works on a table at a time, each row is deleted once, and the reports
 //!   match the recorded deletes.
 

@@ -73,8 +73,8 @@ struct Totals {
     violations: BTreeMap<&'static str, (u64, Vec<u64>)>,
 }
 
-/// Logical decoding provides the commit order. The short timeout resolves deadlocks between writers
-/// and reapers quickly.
+/// The settings of the server. Logical decoding provides the commit order. The short timeout
+/// resolves deadlocks between writers and reapers quickly.
 const SETTINGS: [(&str, &str); 3] =
     [("wal_level", "logical"), ("max_connections", "100"), ("deadlock_timeout", "200ms")];
 
@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Plays the rounds. Returns `true` if no invariant was violated.
+/// Performs the rounds. Returns `true` if no invariant was violated.
 async fn check(options: &Options, totals: &mut Totals) -> Result<bool> {
     let beside = std::env::current_exe()?.with_file_name("session-reaper");
     let reaper = options.reaper.clone().unwrap_or(beside);

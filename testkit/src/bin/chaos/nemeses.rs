@@ -1,4 +1,4 @@
-//! The faults that are injected into the reapers, the tables and the server.
+//! The nemeses: they inject faults into the reapers, the tables and the server.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::plan::{Nemesis, Plan};
 use crate::reapers::{Current, Shared, Slot};
 use crate::writers::{self, connect};
 
-/// The targets of the faults.
+/// The objects into which faults are injected.
 pub(crate) struct Scene<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) server: &'a mut Server,

@@ -1,4 +1,4 @@
-//! Plays one round, from creating its tables to checking its invariants.
+//! Performs one round, from creating its tables to checking its invariants.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
@@ -31,7 +31,7 @@ pub(crate) struct Outcome {
 /// 10,000 rows of groups in a chunk (transaction).
 const LARGE_GROUP: i64 = 10_200;
 
-/// Plays a round on a new database.
+/// Performs a round on a new database.
 pub(crate) async fn play(
     server: &mut Server,
     plan: &Plan,

@@ -196,9 +196,9 @@ fn position(shared: &Shared, from: f64) -> i64 {
 /// writer picks after it.
 const REACH: f64 = 150.0;
 
-/// Picks a row at a position in the order of `uid`. If `due`, picks a due row, preferably a row
-/// that a reaper is about to reach. Such a row comes shortly after the last deleted row, in index
-/// or heap order.
+/// Picks a row at a position in the order of `uid`. If `due` is `true`, picks a due row, preferably
+/// one that a reaper is about to reach: one that comes shortly after the last deleted row in the
+/// order of the index or of the table.
 async fn pick(
     on: &Transaction<'_>,
     shared: &Shared,
