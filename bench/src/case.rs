@@ -1,4 +1,4 @@
-//! The states of the table in which session-reaper is measured.
+//! The cases: the states of the table in which session-reaper is measured.
 
 /// The layout of the due rows in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

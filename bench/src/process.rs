@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How often to check whether the program has exited. The interval is negligible compared with the
-/// measured seconds.
+/// The interval at which to check whether the program has exited. It is negligible compared with
+/// the measured seconds.
 const POLL: Duration = Duration::from_millis(1);
 
 /// Number of [`POLL`] intervals between two readings of the program's memory. The kernel records
@@ -73,7 +73,7 @@ pub(crate) fn run_accepting(mut command: Command, codes: &[i32]) -> Result<Ran> 
     Ok(Ran { elapsed, peak_kib, stdout, stderr })
 }
 
-/// Returns `VmHWM` of a running process.
+/// Returns the peak resident memory (`VmHWM`) of a running process, in KiB.
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status

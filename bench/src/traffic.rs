@@ -4,8 +4,8 @@
 //! Each measurement uses a new copy of the table. The traffic starts and warms up. Then the first
 //! window begins, in which nothing is deleted. Then the deletion starts, and the second window is
 //! the time that the deletion takes. Each ratio compares the two windows of one measurement, so
-//! that a machine whose speed varies from minute to minute affects the ratio little. One of the
-//! ways deletes nothing. Its ratio shows how much the speed of the machine affects the ratios.
+//! that it hardly changes if the speed of the machine varies from minute to minute. One of the ways
+//! deletes nothing: its ratio shows how large this influence is.
 //!
 //! ```text
 //! rounds ─→ pgbench ─→ latency   the traffic, and its latency in a window

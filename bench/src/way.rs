@@ -1,4 +1,5 @@
-//! The ways to empty a table, defined as data. The benchmark compares them.
+//! The ways to delete the due rows of a table, which the benchmark compares. They are defined as
+//! data.
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,7 @@ pub enum Means {
     },
 }
 
-/// A way to empty a table.
+/// A way to delete the due rows of a table.
 #[derive(Clone, Debug)]
 pub struct Way {
     /// Name in the results.

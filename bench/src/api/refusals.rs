@@ -1,7 +1,7 @@
 //! Measures whether the response time of a 401 reveals the reason for the rejection. Genuine
 //! credentials that are rejected for different reasons are sent in random order over one
-//! connection. The difference of the medians is compared with the difference that chance alone
-//! causes.
+//! connection. The difference between the medians of two reasons is compared with the *noise*, the
+//! difference that chance alone causes.
 
 mod credentials;
 mod noise;

@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::client::{Connection, get};
 use crate::process;
 
-/// How long auth-api may take to become ready. The limit ends only a run that hangs.
+/// How long auth-api may take to become ready. The limit ends only a benchmark that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often to check whether auth-api is ready.
+/// The interval at which to check whether auth-api is ready.
 const POLL: Duration = Duration::from_millis(20);
 
 /// The unit in which the system counts processor time (`USER_HZ` is 100 on every Linux platform

@@ -14,14 +14,14 @@ pub struct Way {
     pub name: String,
     /// How it deletes rows.
     pub means: Means,
-    /// Whether the goals apply to this way.
+    /// Whether the goals of session-reaper apply to this way of deleting rows.
     pub has_goals: bool,
 }
 
 /// How a way deletes rows.
 #[derive(Clone, Debug)]
 pub enum Means {
-    /// Deletes nothing, to show how much two windows differ without deletions.
+    /// Deletes nothing, to show how much the latencies of two periods differ without deletions.
     Nothing,
     /// `session-reaper run` with these environment variables.
     Reaper(PathBuf, Settings),

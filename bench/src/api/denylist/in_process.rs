@@ -15,7 +15,7 @@ use super::pace::{Pace, Taken};
 /// How long the first build of the denylist (the list of revoked sessions) may take. The limit ends
 /// only a run that hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often to check whether the denylist is complete.
+/// The interval at which to check whether the denylist is complete.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The options of `auth-api serve`.

@@ -33,8 +33,8 @@ pub enum Reason {
     Revoked,
     /// The credential has a valid tag, but its hash is not the stored hash.
     WrongSecret,
-    /// auth-api did not issue the credential. The response time may reveal this reason, because the
-    /// reason says nothing about a session.
+    /// auth-api did not issue the credential. The response time may reveal this reason, because it
+    /// does not disclose anything about a session.
     Forged,
 }
 

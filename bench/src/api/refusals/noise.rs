@@ -5,8 +5,8 @@ use crate::statistics::{median, quantile};
 /// Number of random splits.
 const DRAWS: usize = 1_000;
 
-/// Returns the noise. In 99 of 100 random splits of the values into two halves, the medians of the
-/// two halves differ by no more than the noise.
+/// Returns the noise: if the values are split randomly into two halves, the medians of the halves
+/// differ by no more than this in 99 of 100 splits.
 pub(super) fn noise(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     let mut apart = Vec::with_capacity(DRAWS);
