@@ -8,8 +8,9 @@ use session_reaper::config::targets_of;
 /// Maximum value of `keep`.
 const LONGEST: Duration = Duration::from_hours(24 * 36_525);
 
-/// Asserts that every error is reported with a line of the file. Asserts that valid targets are
-/// consistent, and that they have the same meaning after they are written out and parsed again.
+/// Asserts that every error is reported with a line of the file, and that valid targets are
+/// consistent. Also asserts that the targets are the same after they are written as a file and
+/// parsed again.
 pub fn reaper_toml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match targets_of("reaper.toml", text) {
