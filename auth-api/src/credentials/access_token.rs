@@ -34,15 +34,15 @@ pub struct AccessTokens {
 /// The contents of a token to issue. All times come from the clock of the database.
 #[derive(Clone, Debug)]
 pub struct Grant<'g> {
-    /// `sid`
+    /// `sid`: the id of the session.
     pub session_id: SessionId,
-    /// `sub`
+    /// `sub`: the id of the account.
     pub account_id: AccountId,
-    /// `wallet`
+    /// `wallet`: the address of the wallet.
     pub wallet: &'g str,
     /// `auth_time`: when the user authenticated. A refresh does not change this time.
     pub authenticated_at: DateTime<Utc>,
-    /// `iat`
+    /// `iat`: when the token is issued.
     pub now: DateTime<Utc>,
     /// When the session expires if it is not used. The token expires no later than the session.
     pub session_expires_at: DateTime<Utc>,

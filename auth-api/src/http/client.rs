@@ -62,7 +62,7 @@ fn warn_of_a_proxy(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) 
 /// Logs a warning, only once, if a trusted proxy sends client addresses only in the header that is
 /// not configured in `PROXY_HEADER`. This header is ignored, so all clients of the proxy appear to
 /// have the proxy's address. A client that sends the ignored header itself can also cause this
-/// warning, but it has no other effect.
+/// warning. The header has no other effect.
 fn warn_of_another_header(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) {
     static WARNED: Once = Once::new();
     let (read, ignored) = (trusted.header().name(), trusted.header().ignored().name());

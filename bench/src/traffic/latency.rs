@@ -17,7 +17,8 @@ pub(super) struct Transaction {
     rotation: bool,
 }
 
-/// Latencies of the transactions that were scheduled in a window, in milliseconds.
+/// Latencies of the transactions that were scheduled in one of the two measured periods, in
+/// milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latencies {
     /// Number of transactions.
@@ -49,7 +50,7 @@ impl Transaction {
 }
 
 impl Latencies {
-    /// Returns the latencies in a window, or `None` if nothing was scheduled in it.
+    /// Returns the latencies in a period, or `None` if nothing was scheduled in it.
     pub(super) fn of(transactions: &[Transaction], window: &Range<SystemTime>) -> Option<Self> {
         let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
         let window = since(window.start)?..since(window.end)?;

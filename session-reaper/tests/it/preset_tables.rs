@@ -110,7 +110,8 @@ fn indexes(preset: &str) -> Vec<String> {
     statements.map(|line| line.replace(" CONCURRENTLY", " CONCURRENTLY IF NOT EXISTS")).collect()
 }
 
-/// Runs as the owner of the tables, with this `reaper.toml` and a usual chunk size.
+/// Runs as the owner of the tables, with this `reaper.toml` and the default size of chunks
+/// (transactions).
 pub(crate) async fn reap_by(database: &Database, config: &str) -> Reaped {
     testkit::reap_by(database, config, &[("MAX_CHUNK", "5000")]).await
 }

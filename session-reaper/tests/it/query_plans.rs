@@ -32,7 +32,7 @@ async fn check(database: &Database, config: &str, output: &str) -> String {
     Program::run(binary("session-reaper"), &args, &env).await.1.stdout()
 }
 
-/// Returns the codes of the findings of the first target that are not notes, and their remedies.
+/// Returns the findings of the first target, except notes: the code and the remedy of each.
 async fn findings(database: &Database, config: &str) -> Vec<(String, String)> {
     let report = check(database, config, "json").await;
     let report: Value = serde_json::from_str(&report).unwrap_or_else(|_| panic!("{report}"));
