@@ -549,7 +549,8 @@ async fn backlog_is_unknown_if_the_condition_keeps_all_rows_up_to_the_limit_of_t
              GRANT UPDATE (due) ON t TO session_reaper; ANALYZE t",
         )
         .await;
-    for (condition, rows) in [("id > 100050", Value::Null), ("id > 99990", 10.into())] {
+    // The count reads the first 100,000 rows, and one more to detect that there are more.
+    for (condition, rows) in [("id > 100050", Value::Null), ("id > 99990", 11.into())] {
         let file = tempfile::NamedTempFile::new().unwrap();
         let config = format!(
             "[[target]]\ntable = 't'\nwhere = '{condition}'\ndue = [{{ reason = 'old', column = 'due', keep = '1d' }}]"
