@@ -57,7 +57,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.reltuples, c.re
                AND p.proowner OPERATOR(pg_catalog.<>) ALL ({trusted})
            ORDER BY t.tgname),
     ARRAY (SELECT pg_catalog.format('%I', r.rulename) FROM pg_catalog.pg_rewrite r
-           WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) CASE $3::int WHEN 8 THEN '4' ELSE '2' END::pg_catalog."char" AND r.is_instead
+           WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) CASE WHEN $3::int OPERATOR(pg_catalog.=) 8 THEN '4' ELSE '2' END::pg_catalog."char" AND r.is_instead
                AND r.ev_enabled OPERATOR(pg_catalog.=) ANY ('{O,A}'::pg_catalog."char"[])
            ORDER BY r.rulename),
     ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
