@@ -205,8 +205,11 @@ impl<'a> TargetRun<'a> {
                 finding.what = format!("{location}: {}", finding.what);
             }
         }
-        self.observer
-            .target_checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        // If the checks were canceled, their result is unknown.
+        if !auxiliary.deadline.is_over() {
+            self.observer
+                .target_checked(&self.target.name, !self.findings.iter().any(Finding::is_unsafe));
+        }
         Ok(())
     }
 

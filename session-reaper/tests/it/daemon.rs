@@ -421,3 +421,24 @@ async fn backlog_of_a_target_that_became_unsafe_is_unknown() {
     let target = target.clone().find(|target| target["target"] == "sessions").unwrap();
     assert_eq!((&target["rows"], &target["state"]), (&serde_json::Value::Null, &"unknown".into()));
 }
+
+#[tokio::test]
+async fn canceled_check_of_a_target_is_not_counted_as_unsafe() {
+    let database = Database::create().await;
+    let migration = database.client().await;
+    migration.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    // The daemon counts the backlog when it starts, until the first run begins. The count waits for
+    // the lock in the checks of the target.
+    let daemon = Daemon::start(&database, &[EVERY_SECOND]).await;
+    eventually("the count at the start is canceled", async || {
+        !daemon.program.log_events("statement_canceled").is_empty()
+    })
+    .await;
+    migration.batch_execute("COMMIT").await.unwrap();
+    daemon.has_run().await;
+    let checks = |result: &str| {
+        format!("session_reaper_checks_total{{target=\"sessions\",result=\"{result}\"}}")
+    };
+    assert!(daemon.metric(&checks("safe")).await > 0.0);
+    assert!(equal(daemon.metric(&checks("unsafe")).await, 0.0));
+}
